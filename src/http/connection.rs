@@ -1,0 +1,125 @@
+//! The fields that the Connection fields of a head name, which end at this hop (RFC 9110 section 7.6.1).
+//!
+//! It says what was named; which named fields Apex keeps because it relies on them is decided in `forward`.
+
+use super::field::{Field, Name, classify};
+use super::limits::CONNECTION_NAMES_MAX;
+use super::octet;
+
+/// Names listed by Connection, less those that need no look-up because they are never passed on, or are no fields.
+#[derive(Debug)]
+pub(super) struct Named<'b> {
+    names: [&'b str; CONNECTION_NAMES_MAX],
+    count: usize,
+}
+
+/// What the head's Connection fields name; `None`, which is the common case, needs no look-up at all.
+#[inline]
+pub(super) fn named<'b>(fields: &[Field<'b>]) -> Option<Named<'b>> {
+    let mut named = None;
+    for field in fields {
+        if field.name.len() == 10 && classify(field.name) == Name::Connection && !is_plain(field.value) {
+            collect(field.value, &mut named);
+        }
+    }
+    named
+}
+
+/// The two values that nearly every Connection field has; neither names a field that would have to be looked up.
+fn is_plain(value: &[u8]) -> bool {
+    value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
+}
+
+fn collect<'b>(value: &'b [u8], named: &mut Option<Named<'b>>) {
+    for option in octet::list(value) {
+        // What is not UTF-8 is no token, so no field has that name.
+        if let Ok(option) = std::str::from_utf8(option)
+            && needs_look_up(option)
+        {
+            named.get_or_insert_with(Named::empty).add(option);
+        }
+    }
+}
+
+fn needs_look_up(option: &str) -> bool {
+    match classify(option) {
+        // Never passed on as they came, named or not.
+        Name::Connection
+        | Name::ContentLength
+        | Name::KeepAlive
+        | Name::ProxyConnection
+        | Name::ProxyCredentials
+        | Name::Te
+        | Name::TransferEncoding
+        | Name::Upgrade => false,
+        _ => !option.eq_ignore_ascii_case("close"),
+    }
+}
+
+impl<'b> Named<'b> {
+    const fn empty() -> Self {
+        Self { names: [""; CONNECTION_NAMES_MAX], count: 0 }
+    }
+
+    fn add(&mut self, name: &'b str) {
+        // `head` refuses a head that names more.
+        debug_assert!(
+            self.count < CONNECTION_NAMES_MAX,
+            "a head with too many connection options was accepted"
+        );
+        if let Some(slot) = self.names.get_mut(self.count) {
+            *slot = name;
+            self.count += 1;
+        }
+    }
+
+    /// Does the field of that name end at this hop?
+    pub(super) fn holds(&self, name: &str) -> bool {
+        self.names.iter().take(self.count).any(|named| named.eq_ignore_ascii_case(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields<'b>(values: &[&'b str]) -> Vec<Field<'b>> {
+        values.iter().map(|value| Field { name: "CONNECTION", value: value.as_bytes() }).collect()
+    }
+
+    #[test]
+    fn common_options_need_no_look_up() {
+        for values in [
+            &[][..],
+            &["close"],
+            &["Keep-Alive"],
+            &["keep-alive, Upgrade"],
+            &["TE", "Proxy-Connection,close"],
+            &["Transfer-Encoding, Content-Length, connection"],
+            &[" , ,"],
+        ] {
+            assert!(named(&fields(values)).is_none(), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_found_in_any_case_and_any_line() {
+        let fields = fields(&["close", "X-One ,\tx-two", "x-three,close"]);
+        let named = named(&fields).unwrap();
+        for name in ["x-one", "X-TWO", "X-Three"] {
+            assert!(named.holds(name), "{name}");
+        }
+        for name in ["x-on", "x-one2", "close", ""] {
+            assert!(!named.holds(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn as_many_as_a_head_may_name_are_found() {
+        let full: Vec<String> = (0..CONNECTION_NAMES_MAX).map(|number| format!("x-{number}")).collect();
+        let value = full.join(",");
+        let fields = fields(&[&value, "close"]);
+        let named = named(&fields).unwrap();
+        assert!(full.iter().all(|name| named.holds(name)) && !named.holds("other"));
+    }
+}

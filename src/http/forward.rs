@@ -1,0 +1,333 @@
+//! The heads that Apex sends: start line and framing written anew, hop-by-hop fields taken out, X-Forwarded-* added
+//! (RFC 9110 section 7.6, RFC 9112 sections 3 and 6).
+//!
+//! It never copies a framing field of the peer's, and never judges: what it is given was accepted by `http::head`.
+
+use super::connection::{self, Named};
+use super::field::{Field, Name, classify};
+use super::framing::Framing;
+use super::head::{Persistence, Request, Response, Version};
+use super::octet;
+use super::target::Target;
+
+/// Octets that the lines of Apex's own may need beyond the head that came and the texts in them.
+const OWN_LINES_BYTES: usize = 256;
+
+/// What Apex says of the client and of the way the request goes.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestEdits<'a> {
+    /// Octets of the path that are taken off its front (`strip_prefix`); 0 for none. The path sent always starts with `/`.
+    pub strip_bytes: usize,
+    /// The client's address as text, as it stands in X-Forwarded-For.
+    pub client_address: &'a str,
+    /// The peer's own X-Forwarded-* are believed: For is appended to, Proto and Host are kept where they are there.
+    pub client_trusted: bool,
+    /// The Host sent where a 1.0 client named none.
+    pub host_fallback: &'a str,
+}
+
+/// Appends the head of the forwarded request, through the empty line. It always speaks 1.1 and keeps the connection.
+///
+/// Fields come in the client's order; Apex's own lines follow them, except Host, which keeps its place (and comes first
+/// where the client named none).
+pub fn request(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &RequestEdits<'_>) {
+    let host = request.authority.map_or(edits.host_fallback.as_bytes(), |authority| authority.text);
+    // What came has `name:value` where `name: value` is written, so a field may grow by one octet.
+    out.reserve(
+        request.head_bytes
+            + request.fields.len()
+            + 2 * host.len()
+            + edits.client_address.len()
+            + OWN_LINES_BYTES,
+    );
+    out.extend_from_slice(request.method_text.as_bytes());
+    out.push(b' ');
+    write_target(out, &request.target, edits.strip_bytes);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    if request.field("host").is_none() {
+        line(out, "Host", host);
+    }
+    let passed = request_fields(out, request, edits, host);
+    write_forwarded(out, request, edits, &passed);
+    if request.expects_continue {
+        out.extend_from_slice(b"Expect: 100-continue\r\n");
+    }
+    write_framing(out, request.framing);
+    // RFC 9110 section 7.6.1: what is meant for the next hop alone is named as such.
+    out.extend_from_slice(match (passed.trailers_wanted, request.upgrades) {
+        (true, true) => b"TE: trailers\r\nConnection: TE, upgrade\r\n\r\n",
+        (true, false) => b"TE: trailers\r\nConnection: TE\r\n\r\n",
+        (false, true) => b"Connection: upgrade\r\n\r\n",
+        (false, false) => b"\r\n",
+    });
+}
+
+/// What the client's fields held that decides which lines follow them.
+#[derive(Debug, Default)]
+struct Passed {
+    /// `TE: trailers` of a client that can be sent trailers.
+    trailers_wanted: bool,
+    /// A trusted X-Forwarded-Proto was kept.
+    proto: bool,
+    /// A trusted X-Forwarded-Host was kept.
+    host: bool,
+}
+
+/// Writes the client's fields that go on, in their order.
+fn request_fields(
+    out: &mut Vec<u8>,
+    request: &Request<'_, '_>,
+    edits: &RequestEdits<'_>,
+    host: &[u8],
+) -> Passed {
+    let named = connection::named(request.fields);
+    let mut passed = Passed::default();
+    let mut host_written = false;
+    for field in request.fields {
+        match classify(field.name) {
+            Name::Other | Name::Trailer => pass(out, field, named.as_ref()),
+            // RFC 9112 section 3.2.2: the authority of an absolute-form replaces Host. It goes out once.
+            Name::Host if !host_written => {
+                line(out, field.name, host);
+                host_written = true;
+            }
+            Name::Te => {
+                // A 1.0 client cannot be sent chunks, so no trailers either.
+                passed.trailers_wanted |= request.version == Version::Http11 && wants_trailers(field.value);
+            }
+            Name::Upgrade if request.upgrades => write_upgrade(out, field),
+            Name::MaxForwards => write_max_forwards(out, field, request.max_forwards),
+            Name::ForwardedProto if edits.client_trusted => {
+                line(out, field.name, field.value);
+                passed.proto = true;
+            }
+            Name::ForwardedHost if edits.client_trusted => {
+                line(out, field.name, field.value);
+                passed.host = true;
+            }
+            // RFC 9110 section 7.6.1: hop by hop. Framing, Expect and X-Forwarded-* are written anew behind the fields;
+            // none of these is ever taken out because Connection names it.
+            Name::Connection
+            | Name::ContentLength
+            | Name::Expect
+            | Name::ForwardedFor
+            | Name::ForwardedHost
+            | Name::ForwardedProto
+            | Name::Host
+            | Name::KeepAlive
+            | Name::ProxyConnection
+            | Name::ProxyCredentials
+            | Name::TransferEncoding
+            | Name::Upgrade => {}
+        }
+    }
+    passed
+}
+
+/// Writes path and query as they came, less the stripped prefix.
+fn write_target(out: &mut Vec<u8>, target: &Target<'_>, strip_bytes: usize) {
+    let text = target.path_and_query;
+    // RFC 9112 section 3.2.4: `*` is about the server as a whole and has no path.
+    if text == b"*" {
+        out.push(b'*');
+        return;
+    }
+    // The prefix was matched against a path with its slash; one that is missing has nothing to take off.
+    let stripped = strip_bytes.saturating_sub(usize::from(target.slash_missing));
+    debug_assert!(stripped <= text.len(), "stripped {stripped} octets of {}", text.len());
+    let rest = text.get(stripped..).unwrap_or_default();
+    // RFC 9112 section 3.2.1: an origin-form begins with a slash.
+    if rest.first() != Some(&b'/') {
+        out.push(b'/');
+    }
+    out.extend_from_slice(rest);
+}
+
+/// RFC 9110 section 10.1.4: `trailers` says that the client takes trailers. Transfer codings are between two hops.
+fn wants_trailers(value: &[u8]) -> bool {
+    octet::list(value).any(|member| member.eq_ignore_ascii_case(b"trailers"))
+}
+
+/// RFC 9110 section 7.8: the protocols the client would speak, but never `h2c`: its frames would be a tunnel past every
+/// rule of Apex's.
+fn write_upgrade(out: &mut Vec<u8>, field: &Field<'_>) {
+    let is_h2c = |protocol: &[u8]| {
+        protocol.split(|&octet| octet == b'/').next().is_some_and(|name| name.eq_ignore_ascii_case(b"h2c"))
+    };
+    if !octet::list(field.value).any(is_h2c) {
+        line(out, field.name, field.value);
+        return;
+    }
+    let mut separator: &[u8] = b": ";
+    for protocol in octet::list(field.value).filter(|protocol| !is_h2c(protocol)) {
+        if separator == b": " {
+            out.extend_from_slice(field.name.as_bytes());
+        }
+        out.extend_from_slice(separator);
+        out.extend_from_slice(protocol);
+        separator = b", ";
+    }
+    if separator == b", " {
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// RFC 9110 section 7.6.2: each hop counts down by one; at 0 Apex answers and nothing is forwarded.
+fn write_max_forwards(out: &mut Vec<u8>, field: &Field<'_>, hops_left: Option<u64>) {
+    match hops_left {
+        Some(hops) => {
+            debug_assert_ne!(hops, 0, "a request that must not be forwarded");
+            line(out, field.name, itoa::Buffer::new().format(hops.saturating_sub(1)).as_bytes());
+        }
+        None => line(out, field.name, field.value),
+    }
+}
+
+/// Writes X-Forwarded-For as one line (a backend that reads only the first, or the last, sees the whole list), and what
+/// Apex knows of protocol and host where no trusted peer said it.
+fn write_forwarded(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &RequestEdits<'_>, passed: &Passed) {
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    if edits.client_trusted {
+        let lists = request.fields.iter().filter(|field| classify(field.name) == Name::ForwardedFor);
+        for list in lists.filter(|field| !field.value.is_empty()) {
+            out.extend_from_slice(list.value);
+            out.extend_from_slice(b", ");
+        }
+    }
+    out.extend_from_slice(edits.client_address.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    if !passed.proto {
+        out.extend_from_slice(b"X-Forwarded-Proto: http\r\n");
+    }
+    if !passed.host
+        && let Some(authority) = request.authority
+    {
+        line(out, "X-Forwarded-Host", authority.text);
+    }
+}
+
+/// How a response goes to the client.
+#[derive(Debug, Clone, Copy)]
+pub struct ResponseEdits {
+    /// The framing towards the client (a close-delimited body goes out chunked to a 1.1 client).
+    pub framing: Framing,
+    /// `Some(Close)` writes `Connection: close`, `Some(KeepAlive)` writes `Connection: keep-alive` (to a 1.0 client), `None` neither.
+    pub connection: Option<Persistence>,
+    /// A 101: `Connection: upgrade` is written and the `Upgrade` field kept.
+    pub upgrades: bool,
+}
+
+/// Appends the head of the forwarded response, through the empty line. Apex always speaks 1.1.
+pub fn response(out: &mut Vec<u8>, response: &Response<'_, '_>, edits: &ResponseEdits) {
+    write_response(out, response, edits, None);
+}
+
+/// Like [`response`], with a `Date` line where the backend sent none (RFC 9110 section 6.6.1 asks that of a recipient with
+/// a clock that forwards a response). `date` is an IMF-fixdate. Interim responses go without.
+pub fn response_dated(out: &mut Vec<u8>, response: &Response<'_, '_>, edits: &ResponseEdits, date: &str) {
+    let date = (response.status >= 200).then_some(date);
+    write_response(out, response, edits, date);
+}
+
+fn write_response(
+    out: &mut Vec<u8>,
+    response: &Response<'_, '_>,
+    edits: &ResponseEdits,
+    mut date: Option<&str>,
+) {
+    out.reserve(response.head_bytes + response.fields.len() + OWN_LINES_BYTES);
+    write_status_line(out, response.status, response.reason);
+    let named = connection::named(response.fields);
+    for field in response.fields {
+        match classify(field.name) {
+            Name::Other => {
+                if field.name.eq_ignore_ascii_case("date") {
+                    date = None;
+                }
+                pass(out, field, named.as_ref());
+            }
+            Name::Expect
+            | Name::ForwardedFor
+            | Name::ForwardedHost
+            | Name::ForwardedProto
+            | Name::Host
+            | Name::MaxForwards
+            | Name::Trailer => pass(out, field, named.as_ref()),
+            Name::Upgrade if edits.upgrades => line(out, field.name, field.value),
+            // RFC 9110 section 7.6.1: hop by hop. Framing is written anew behind the fields.
+            Name::Connection
+            | Name::ContentLength
+            | Name::KeepAlive
+            | Name::ProxyConnection
+            | Name::ProxyCredentials
+            | Name::Te
+            | Name::TransferEncoding
+            | Name::Upgrade => {}
+        }
+    }
+    if let Some(date) = date {
+        line(out, "Date", date.as_bytes());
+    }
+    match (edits.framing, response.length_hint) {
+        // RFC 9112 section 6.1 and RFC 9110 section 8.6: neither framing field in a 1xx or a 204.
+        _ if response.status < 200 || response.status == 204 => {}
+        // RFC 9110 section 8.6: to HEAD, and in a 304, it tells the length that a GET would have had.
+        (Framing::None, Some(length)) => write_framing(out, Framing::Length(length)),
+        (framing, _) => write_framing(out, framing),
+    }
+    if edits.upgrades {
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+    } else {
+        write_connection(out, edits.connection);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `HTTP/1.1 status reason`; the space behind the status stands even where there is no reason (RFC 9112 section 4).
+pub(super) fn write_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(reason);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The Connection line of a response, where it needs one.
+pub(super) fn write_connection(out: &mut Vec<u8>, connection: Option<Persistence>) {
+    match connection {
+        Some(Persistence::Close) => out.extend_from_slice(b"Connection: close\r\n"),
+        Some(Persistence::KeepAlive) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        None => {}
+    }
+}
+
+/// The one framing field of a message, from the decision that was made of it (RFC 9112 section 6.3).
+pub(super) fn write_framing(out: &mut Vec<u8>, framing: Framing) {
+    match framing {
+        Framing::Length(length) => {
+            line(out, "Content-Length", itoa::Buffer::new().format(length).as_bytes());
+        }
+        Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        Framing::None | Framing::UntilClose => {}
+    }
+}
+
+/// Writes the field as it came, unless Connection names it.
+#[inline]
+fn pass(out: &mut Vec<u8>, field: &Field<'_>, named: Option<&Named<'_>>) {
+    if named.is_none_or(|named| !named.holds(field.name)) {
+        line(out, field.name, field.value);
+    }
+}
+
+/// Writes one field line.
+#[inline]
+pub(super) fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,423 @@
+//! Message heads: parsed with httparse on the stack, held against the rules, judged in one pass over the fields
+//! (RFC 9112 sections 2 to 6).
+//!
+//! Nothing here allocates, keeps state between calls, or mends what a peer sent: a head is taken whole or refused.
+
+mod facts;
+mod line;
+#[cfg(test)]
+mod tests;
+
+use super::authority::{self, Authority};
+use super::field::{Field, FieldSlots};
+use super::framing::{self, Codings, ContentLength, Framing};
+use super::limits::{CONNECTION_NAMES_MAX, FIELDS_CEILING, HeadLimits, METHOD_BYTES_MAX};
+use super::refusal::Refusal;
+use super::target::{self, Target};
+use facts::{Expectation, Facts, Once};
+use httparse::Status;
+
+/// The version of a message; other 1.x are read as 1.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+}
+
+impl Version {
+    /// As the start line has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+        }
+    }
+}
+
+/// Whether a connection stays open behind a message (RFC 9112 section 9.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Persistence {
+    /// The connection goes on.
+    KeepAlive,
+    /// The connection ends with this message.
+    Close,
+}
+
+/// What Apex needs to know of a method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// GET
+    Get,
+    /// HEAD: its response has no content.
+    Head,
+    /// OPTIONS
+    Options,
+    /// TRACE
+    Trace,
+    /// PUT or DELETE: idempotent, not safe (RFC 9110 section 9.2.2).
+    PutOrDelete,
+    /// POST, PATCH and every other: never repeated.
+    Other,
+}
+
+impl Method {
+    /// The class of a method; its case counts (RFC 9110 section 9.1).
+    pub fn of(text: &str) -> Self {
+        match text {
+            "GET" => Self::Get,
+            "HEAD" => Self::Head,
+            "OPTIONS" => Self::Options,
+            "TRACE" => Self::Trace,
+            "PUT" | "DELETE" => Self::PutOrDelete,
+            _ => Self::Other,
+        }
+    }
+
+    /// May the request be sent a second time without harm (RFC 9110 section 9.2.2)?
+    pub const fn is_idempotent(self) -> bool {
+        !matches!(self, Self::Other)
+    }
+}
+
+/// A request head that was read and judged. It borrows the bytes it was read from.
+#[derive(Debug)]
+pub struct Request<'h, 'b> {
+    /// The method's class.
+    pub method: Method,
+    /// The method as it came.
+    pub method_text: &'b str,
+    /// The target, judged.
+    pub target: Target<'b>,
+    /// The target as it came, for the log.
+    pub target_text: &'b [u8],
+    /// The version the client speaks.
+    pub version: Version,
+    /// Who is asked: the target's authority, else Host; none only in a 1.0 request.
+    pub authority: Option<Authority<'b>>,
+    /// Where its content ends.
+    pub framing: Framing,
+    /// Whether the client lets its connection stay open.
+    pub persistence: Persistence,
+    /// `Expect: 100-continue` of a 1.1 client.
+    pub expects_continue: bool,
+    /// The client asks to upgrade (`Connection: upgrade` with an `Upgrade` field that is not `h2c` alone; a 1.1 client).
+    pub upgrades: bool,
+    /// `Max-Forwards` where the method is TRACE or OPTIONS and the field is well formed.
+    pub max_forwards: Option<u64>,
+    /// All field lines in their order.
+    pub fields: &'h [Field<'b>],
+    /// Octets of the head in the buffer, empty lines before it included.
+    pub head_bytes: usize,
+}
+
+impl<'b> Request<'_, 'b> {
+    /// The value of the first field of that name (case ignored), for the log.
+    pub fn field(&self, name: &str) -> Option<&'b [u8]> {
+        self.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+    }
+}
+
+/// A response head that was read and judged. It borrows the bytes it was read from.
+#[derive(Debug)]
+pub struct Response<'h, 'b> {
+    /// 100 to 999.
+    pub status: u16,
+    /// The reason phrase as it came; may be empty.
+    pub reason: &'b [u8],
+    /// The version the backend speaks.
+    pub version: Version,
+    /// Where its content ends (`None` for HEAD, 1xx, 204, 304).
+    pub framing: Framing,
+    /// A `Content-Length` that a response without content carries (HEAD, 304): forwarded as it was.
+    pub length_hint: Option<u64>,
+    /// Whether the backend's connection can be used again, by all that the head says (close, 1.0 without keep-alive,
+    /// Transfer-Encoding beside Content-Length).
+    pub persistence: Persistence,
+    /// All field lines in their order.
+    pub fields: &'h [Field<'b>],
+    /// Octets of the head in the buffer.
+    pub head_bytes: usize,
+}
+
+/// Reads the request head at the front of `bytes`; `None` while it is incomplete.
+///
+/// # Errors
+/// The status that the client is given: 400, 414, 417, 431, 501 or 505. The end of the request is then unknown.
+pub fn request<'h, 'b>(
+    bytes: &'b [u8],
+    slots: &'h mut FieldSlots<'b>,
+    limits: &HeadLimits,
+) -> Result<Option<Request<'h, 'b>>, Refusal> {
+    let parsed = if request_line_is_plain(bytes) {
+        plain_request(bytes, slots, limits)?
+    } else {
+        line::request(bytes, slots, limits)?
+    };
+    parsed.map(|parsed| judge_request(bytes, &parsed, limits)).transpose()
+}
+
+/// Reads the response head at the front of `bytes` as the answer to a request of method `asked`; `None` while it is
+/// incomplete.
+///
+/// # Errors
+/// A 502: what came is not HTTP, or its end cannot be known.
+pub fn response<'h, 'b>(
+    bytes: &'b [u8],
+    slots: &'h mut FieldSlots<'b>,
+    limits: &HeadLimits,
+    asked: Method,
+) -> Result<Option<Response<'h, 'b>>, Refusal> {
+    let parsed = if bytes.starts_with(b"HTTP/1.1 ") || bytes.starts_with(b"HTTP/1.0 ") {
+        plain_response(bytes, slots, limits)?
+    } else {
+        line::response(bytes, slots, limits)?
+    };
+    parsed.map(|parsed| judge_response(bytes, &parsed, limits, asked)).transpose()
+}
+
+/// A head as parsed and not yet judged.
+struct Parsed<'h, 'b, Line> {
+    line: Line,
+    fields: &'h [Field<'b>],
+    /// Octets of the empty lines before the head.
+    start: usize,
+    /// Where the head ends in the buffer.
+    end: usize,
+}
+
+struct RequestLine<'b> {
+    method: &'b str,
+    target: &'b [u8],
+    version: Version,
+}
+
+struct StatusLine<'b> {
+    status: u16,
+    reason: &'b [u8],
+    version: Version,
+}
+
+const METHOD_TOO_LONG: Refusal = Refusal::bad_request("method too long");
+// RFC 9110 section 15.5.15.
+const TARGET_TOO_LONG: Refusal = Refusal { status: 414, case: "request target too long" };
+const BARE_LF: &str = "line does not end in CRLF";
+// RFC 9110 section 7.6.1: each option may name a field that ends here, so none may go unnoticed.
+const TOO_MANY_OPTIONS: &str = "too many connection options";
+
+// RFC 6585 section 5.
+const HEAD_TOO_LARGE: Refusal = Refusal { status: 431, case: "request head too large" };
+const RESPONSE_HEAD_TOO_LARGE: Refusal = Refusal::bad_gateway("response head too large");
+
+/// What to say of a head that has not ended within `length` octets: wait, or no more.
+fn incomplete<T>(length: usize, limits: &HeadLimits, too_large: Refusal) -> Result<Option<T>, Refusal> {
+    // At the limit and without an end, the next octet would put the head over it.
+    if length < limits.head_bytes_max { Ok(None) } else { Err(too_large) }
+}
+
+/// As many slots as a head may have fields.
+fn field_slots<'s, Slot>(slots: &'s mut [Slot], limits: &HeadLimits) -> &'s mut [Slot] {
+    let count = limits.fields_max.min(FIELDS_CEILING).min(slots.len());
+    &mut slots[..count]
+}
+
+/// The line is whole, ASCII alone, ends in CRLF and names 1.0 or 1.1: httparse takes it, or it is malformed for certain.
+fn request_line_is_plain(bytes: &[u8]) -> bool {
+    let Some(line) = memchr::memchr(b'\n', bytes).map(|end| &bytes[..end]) else { return false };
+    (line.ends_with(b" HTTP/1.1\r") || line.ends_with(b" HTTP/1.0\r")) && line.is_ascii()
+}
+
+/// The status line is surely of 1.0 or 1.1: httparse reads the whole head.
+fn plain_response<'h, 'b>(
+    bytes: &'b [u8],
+    slots: &'h mut FieldSlots<'b>,
+    limits: &HeadLimits,
+) -> Result<Option<Parsed<'h, 'b, StatusLine<'b>>>, Refusal> {
+    let mut parsed = httparse::Response::new(&mut []);
+    let read = httparse::ParserConfig::default()
+        .parse_response_with_uninit_headers(&mut parsed, bytes, field_slots(slots, limits))
+        .map_err(response_error)?;
+    let (Status::Complete(end), Some(version), Some(status)) = (read, parsed.version, parsed.code) else {
+        return incomplete(bytes.len(), limits, RESPONSE_HEAD_TOO_LARGE);
+    };
+    let reason = match parsed.reason {
+        // httparse hides a reason phrase with obs-text in it; it stands behind the status code and one space.
+        None | Some("") => obs_reason(bytes),
+        Some(reason) => reason.as_bytes(),
+    };
+    let line = StatusLine { status, reason, version: version_of(version) };
+    Ok(Some(Parsed { line, fields: parsed.headers, start: 0, end }))
+}
+
+fn plain_request<'h, 'b>(
+    bytes: &'b [u8],
+    slots: &'h mut FieldSlots<'b>,
+    limits: &HeadLimits,
+) -> Result<Option<Parsed<'h, 'b, RequestLine<'b>>>, Refusal> {
+    let mut parsed = httparse::Request::new(&mut []);
+    let read = parsed.parse_with_uninit_headers(bytes, field_slots(slots, limits)).map_err(request_error)?;
+    if parsed.method.unwrap_or_default().len() > METHOD_BYTES_MAX {
+        return Err(METHOD_TOO_LONG);
+    }
+    let target = parsed.path.unwrap_or_default().as_bytes();
+    if target.len() > limits.target_bytes_max {
+        return Err(TARGET_TOO_LONG);
+    }
+    let (Status::Complete(end), Some(method), Some(version)) = (read, parsed.method, parsed.version) else {
+        return incomplete(bytes.len(), limits, HEAD_TOO_LARGE);
+    };
+    let line = RequestLine { method, target, version: version_of(version) };
+    Ok(Some(Parsed { line, fields: parsed.headers, start: 0, end }))
+}
+
+/// The reason phrase, empty or not, behind `HTTP/1.1 200 `, up to its CR.
+fn obs_reason(bytes: &[u8]) -> &[u8] {
+    let behind = bytes.get(12..).and_then(|behind| behind.strip_prefix(b" ")).unwrap_or_default();
+    &behind[..memchr::memchr(b'\r', behind).unwrap_or(0)]
+}
+
+/// The version that httparse found: its minor number.
+const fn version_of(minor: u8) -> Version {
+    if minor == 0 { Version::Http10 } else { Version::Http11 }
+}
+
+/// What the rules say of a request head that has the form of one.
+fn judge_request<'h, 'b>(
+    bytes: &'b [u8],
+    parsed: &Parsed<'h, 'b, RequestLine<'b>>,
+    limits: &HeadLimits,
+) -> Result<Request<'h, 'b>, Refusal> {
+    let &Parsed { line: RequestLine { method, target: target_text, version }, fields, start, end } = parsed;
+    let head = &bytes[start..end];
+    if head.len() > limits.head_bytes_max {
+        return Err(HEAD_TOO_LARGE);
+    }
+    let facts = Facts::collect(head, fields).ok_or(Refusal::bad_request(BARE_LF))?;
+    if facts.options.count > CONNECTION_NAMES_MAX {
+        return Err(Refusal::bad_request(TOO_MANY_OPTIONS));
+    }
+    let target = target::judge(method, target_text)?;
+    let host = judge_host(version, facts.host)?;
+    let framing = framing::of_request(version, facts.codings, facts.length)?;
+    let class = Method::of(method);
+    let is_11 = version == Version::Http11;
+    // RFC 9110 section 10.1.1: the Expect of a 1.0 client is ignored; an expectation that cannot be met is a 417.
+    if is_11 && facts.expectation == Expectation::Unknown {
+        return Err(Refusal { status: 417, case: "unknown expectation" });
+    }
+    Ok(Request {
+        method: class,
+        method_text: method,
+        target,
+        target_text,
+        version,
+        // RFC 9112 section 3.2.2: the authority of an absolute-form replaces Host.
+        authority: target.authority.or(host),
+        framing,
+        persistence: facts.options.persistence(version),
+        expects_continue: is_11 && facts.expectation == Expectation::Continue,
+        // RFC 9110 section 7.8: Upgrade counts only where Connection names it, and never from a 1.0 client.
+        upgrades: is_11 && facts.options.upgrade && facts.upgrade_named,
+        max_forwards: judge_max_forwards(class, facts.max_forwards),
+        fields,
+        head_bytes: end,
+    })
+}
+
+/// RFC 9112 section 3.2: a 1.1 request has exactly one Host; no request has two, or a malformed one.
+fn judge_host(version: Version, host: Once<'_>) -> Result<Option<Authority<'_>>, Refusal> {
+    match host {
+        Once::One(text) => authority::parse(text).map(Some).ok_or(Refusal::bad_request("malformed Host")),
+        Once::Absent if version == Version::Http10 => Ok(None),
+        Once::Absent => Err(Refusal::bad_request("no Host field")),
+        Once::Repeated => Err(Refusal::bad_request("two Host fields")),
+    }
+}
+
+/// RFC 9110 section 7.6.2: Max-Forwards counts for TRACE and OPTIONS; elsewhere, or malformed, it may be ignored.
+fn judge_max_forwards(method: Method, field: Once<'_>) -> Option<u64> {
+    let (Method::Trace | Method::Options, Once::One(digits)) = (method, field) else { return None };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    // RFC 9110 section 7.6.2: a number above what a recipient supports is taken for the largest that it does.
+    Some(framing::decimal(digits).unwrap_or(u64::MAX))
+}
+
+/// What the rules say of a response head that has the form of one.
+fn judge_response<'h, 'b>(
+    bytes: &'b [u8],
+    parsed: &Parsed<'h, 'b, StatusLine<'b>>,
+    limits: &HeadLimits,
+    asked: Method,
+) -> Result<Response<'h, 'b>, Refusal> {
+    let &Parsed { line: StatusLine { status, reason, version }, fields, start, end } = parsed;
+    let head = &bytes[start..end];
+    if head.len() > limits.head_bytes_max {
+        return Err(RESPONSE_HEAD_TOO_LARGE);
+    }
+    let facts = Facts::collect(head, fields).ok_or(Refusal::bad_gateway(BARE_LF))?;
+    if facts.options.count > CONNECTION_NAMES_MAX {
+        return Err(Refusal::bad_gateway(TOO_MANY_OPTIONS));
+    }
+    // RFC 9110 section 15: a status code is 100 to 599; one above that has a class that is not known, and passes.
+    if status < 100 {
+        return Err(Refusal::bad_gateway("malformed status code"));
+    }
+    // RFC 9112 section 6.3, rule 1: no content, whatever the fields say.
+    let is_empty = asked == Method::Head || matches!(status, 100..=199 | 204 | 304);
+    let framing =
+        if is_empty { Framing::None } else { framing::of_response(version, facts.codings, facts.length)? };
+    // RFC 9110 section 8.6: in the answer to HEAD and in a 304 the length is that of what was not sent; in 1xx and 204
+    // the field must not stand. RFC 9112 section 6.3, rule 3: beside Transfer-Encoding it is dropped.
+    let hinted = is_empty && !matches!(status, 100..=199 | 204) && facts.codings == Codings::Absent;
+    // RFC 9112 section 6.1: Transfer-Encoding beside Content-Length, or in a 1.0 message, ends the connection.
+    let suspicious = facts.codings != Codings::Absent
+        && (facts.length != ContentLength::Absent || version == Version::Http10);
+    let persistence = if suspicious || framing == Framing::UntilClose {
+        Persistence::Close
+    } else {
+        facts.options.persistence(version)
+    };
+    Ok(Response {
+        status,
+        reason,
+        version,
+        framing,
+        length_hint: facts.length.agreed().filter(|_| hinted),
+        persistence,
+        fields,
+        head_bytes: end,
+    })
+}
+
+/// The answer to a request head that httparse does not take.
+#[cold]
+const fn request_error(error: httparse::Error) -> Refusal {
+    use httparse::Error;
+    match error {
+        // RFC 9112 sections 5.1 and 5.2: white space before the colon and before a field line, which folds the line
+        // before it (obs-fold), end up here, as does an empty name.
+        Error::HeaderName => Refusal::bad_request("malformed field name"),
+        // RFC 9110 section 5.5: CR, LF, NUL and other control bytes in a value.
+        Error::HeaderValue => Refusal::bad_request("malformed field value"),
+        Error::NewLine => Refusal::bad_request(BARE_LF),
+        // RFC 6585 section 5.
+        Error::TooManyHeaders => Refusal { status: 431, case: "too many fields" },
+        Error::Status | Error::Token | Error::Version => Refusal::bad_request("malformed request line"),
+    }
+}
+
+/// Why a response head that httparse does not take is a 502.
+#[cold]
+const fn response_error(error: httparse::Error) -> Refusal {
+    use httparse::Error;
+    match error {
+        Error::HeaderName => Refusal::bad_gateway("malformed field name"),
+        Error::HeaderValue => Refusal::bad_gateway("malformed field value"),
+        Error::NewLine => Refusal::bad_gateway(BARE_LF),
+        Error::TooManyHeaders => Refusal::bad_gateway("too many fields in the response"),
+        Error::Status | Error::Token | Error::Version => Refusal::bad_gateway("malformed status line"),
+    }
+}

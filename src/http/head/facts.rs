@@ -1,0 +1,128 @@
+//! The one pass over the fields of a head: what they say of framing, persistence, Host, Expect and upgrade
+//! (RFC 9110 sections 5, 7 and 10, RFC 9112 sections 6 and 9). It collects; the verdicts are taken by its callers.
+
+use super::{Persistence, Version};
+use crate::http::field::{Field, Name, classify, elements};
+use crate::http::framing::{Codings, ContentLength};
+
+/// A field that may stand once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Once<'b> {
+    #[default]
+    Absent,
+    One(&'b [u8]),
+    Repeated,
+}
+
+impl<'b> Once<'b> {
+    fn and(self, value: &'b [u8]) -> Self {
+        if self == Self::Absent { Self::One(value) } else { Self::Repeated }
+    }
+}
+
+/// The connection options that Apex knows (RFC 9110 section 7.6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Options {
+    pub(super) close: bool,
+    pub(super) keep_alive: bool,
+    pub(super) upgrade: bool,
+    /// Options that were named, known or not.
+    pub(super) count: usize,
+}
+
+impl Options {
+    fn and(mut self, value: &[u8]) -> Self {
+        for option in elements(value) {
+            self.count += usize::from(!option.is_empty());
+            match option.len() {
+                5 => self.close |= option.eq_ignore_ascii_case(b"close"),
+                7 => self.upgrade |= option.eq_ignore_ascii_case(b"upgrade"),
+                10 => self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive"),
+                _ => {}
+            }
+        }
+        self
+    }
+
+    /// Whether the connection stays open, by version and options.
+    pub(super) const fn persistence(self, version: Version) -> Persistence {
+        // RFC 9112 section 9.3: close wins; then 1.1 stays, and 1.0 does where it says keep-alive.
+        let stays = match version {
+            _ if self.close => false,
+            Version::Http11 => true,
+            Version::Http10 => self.keep_alive,
+        };
+        if stays { Persistence::KeepAlive } else { Persistence::Close }
+    }
+}
+
+/// What `Expect` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Expectation {
+    #[default]
+    Absent,
+    Continue,
+    Unknown,
+}
+
+impl Expectation {
+    fn and(self, value: &[u8]) -> Self {
+        // RFC 9110 section 10.1.1: 100-continue is the only expectation there is; its case is ignored.
+        let known = elements(value).all(|element| element.eq_ignore_ascii_case(b"100-continue"));
+        if known && self != Self::Unknown { Self::Continue } else { Self::Unknown }
+    }
+}
+
+/// What the fields of one head say.
+#[derive(Debug, Default)]
+pub(super) struct Facts<'b> {
+    pub(super) codings: Codings,
+    pub(super) length: ContentLength,
+    pub(super) options: Options,
+    pub(super) expectation: Expectation,
+    /// `Upgrade` names a protocol other than `h2c`.
+    pub(super) upgrade_named: bool,
+    pub(super) host: Once<'b>,
+    pub(super) max_forwards: Once<'b>,
+}
+
+impl<'b> Facts<'b> {
+    /// Collects them. `head` is the whole head and `fields` are slices of it, one a line.
+    ///
+    /// `None` where a line ends in a bare LF. The parser takes an LF at the end of a line only, so the octet before each
+    /// line's LF tells, and no scan for LF is needed: every LF stands right before a field name, or at the head's end.
+    pub(super) fn collect(head: &'b [u8], fields: &[Field<'b>]) -> Option<Self> {
+        // RFC 9112 section 2.2: a line ends in CRLF; a bare LF, which may be taken as a line's end, is not.
+        if !head.ends_with(b"\r\n\r\n") {
+            return None;
+        }
+        let front = head.as_ptr().addr();
+        let mut facts = Self::default();
+        for field in fields {
+            let name_at = field.name.as_ptr().addr().wrapping_sub(front);
+            if head.get(name_at.wrapping_sub(2)) != Some(&b'\r') {
+                return None;
+            }
+            facts.note(classify(field.name), field.value);
+        }
+        Some(facts)
+    }
+
+    #[inline]
+    fn note(&mut self, name: Name, value: &'b [u8]) {
+        match name {
+            Name::Connection => self.options = self.options.and(value),
+            Name::ContentLength => self.length = self.length.and(value),
+            Name::TransferEncoding => self.codings = self.codings.and(value),
+            Name::Host => self.host = self.host.and(value),
+            Name::Expect => self.expectation = self.expectation.and(value),
+            Name::MaxForwards => self.max_forwards = self.max_forwards.and(value),
+            // RFC 9113 section 3.1 took h2c out of HTTP; Apex never speaks it.
+            Name::Upgrade => {
+                self.upgrade_named |= elements(value)
+                    .any(|protocol| !protocol.is_empty() && !protocol.eq_ignore_ascii_case(b"h2c"));
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Apex: a reverse proxy for HTTP/1.1. One static binary, one TOML file.
+//!
+//! The crate is a house of floors; imports only go down, and `tests/tidy.rs` holds that rule:
+//!
+//! ```text
+//! main.rs    exit codes
+//! ops        command line, run, reload thread, signals
+//! config     the file: read, checked, every error with its place and a hint
+//! worker     the reactor: loop, connection slabs, drive, dial, idle pools, timer wheel
+//! log        the access log: lines made by workers, written by one thread
+//! net        sockets, listeners, kernel pipes; only here is rustix named
+//! exchange   one request and its response as a pure state machine
+//! route      the compiled table, host and path patterns, pools, balancing
+//! http       bytes only: heads, targets, framing, chunked, what is forwarded, replies
+//! stats      counters
+//! echo       beside the house: the origin for tries and benchmarks
+//! ```
+#![forbid(unsafe_code)]
+
+// A key of the reactor is one word that epoll carries, and lengths from the wire fit `usize`.
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("Apex needs a 64-bit target");
+
+pub mod http;
