@@ -22,3 +22,4 @@
 compile_error!("Apex needs a 64-bit target");
 
 pub mod http;
+pub mod route;

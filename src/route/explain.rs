@@ -1,0 +1,178 @@
+//! Why a request takes the route it takes: what `--explain` says, as values.
+//!
+//! Owns the reasons. Never chooses: the chosen route is what `Table::find` says. Not in the way of a request.
+
+use super::pattern::HostPattern;
+use super::table::{Route, RouteId, Table};
+use std::cmp::Reverse;
+
+/// Most routes that an explanation lists, for people read it. A table with no more than this is listed whole.
+pub const LISTED_MAX: usize = 100;
+
+/// Which route takes a request, and why others do not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// The route that takes it; `None`: no route does.
+    pub chosen: Option<RouteId>,
+    /// Routes that do not, the nearest first, then in the order of the file; at most [`LISTED_MAX`].
+    pub passed_over: Vec<PassedOver>,
+    /// How many more routes there are that neither were chosen nor are listed.
+    pub others: usize,
+}
+
+/// A route that was passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassedOver {
+    /// The route.
+    pub route: RouteId,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why a route was passed over; in the order of nearness, the nearest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// Host and prefix match, but its prefix is shorter than that of the chosen route, which has the same host.
+    ShorterPrefix,
+    /// Host and prefix match, but its host is less exact than that of the chosen route.
+    LessExactHost,
+    /// Its host matches, its prefix does not.
+    PrefixDiffers,
+    /// Its prefix matches, its host does not.
+    HostDiffers,
+    /// Neither matches.
+    HostAndPrefixDiffer,
+}
+
+impl Table {
+    /// Says which route takes a request (arguments as for [`Table::find`]), and why the others were passed over.
+    ///
+    /// Of a table with more than [`LISTED_MAX`] routes, those of which neither host nor prefix matches are only counted.
+    pub fn explain(&self, host: Option<&[u8]>, path: &[u8]) -> Explanation {
+        let chosen = self.find(host, path);
+        let chosen_host = chosen.map(|id| &self.route(id).host);
+        let mut passed_over: Vec<_> = (0..)
+            .map(RouteId)
+            .zip(self.routes())
+            .filter(|(id, _)| Some(*id) != chosen)
+            .map(|(id, route)| PassedOver { route: id, reason: reason(route, chosen_host, host, path) })
+            .collect();
+        let all = passed_over.len();
+        if self.routes().len() > LISTED_MAX {
+            passed_over.retain(|one| one.reason != Reason::HostAndPrefixDiffer);
+        }
+        passed_over.sort_by_key(|one| {
+            let route = self.route(one.route);
+            // Of those that were beaten, the next best first: the one that would take the request without the chosen.
+            let beaten = matches!(one.reason, Reason::ShorterPrefix | Reason::LessExactHost);
+            let next_best = Reverse((route.host.exactness(), route.path_prefix.as_str().len()));
+            (one.reason, beaten.then_some(next_best), one.route)
+        });
+        passed_over.truncate(LISTED_MAX);
+        let others = all - passed_over.len();
+        Explanation { chosen, passed_over, others }
+    }
+}
+
+/// Why `route`, which was not chosen, was not.
+fn reason(route: &Route, chosen_host: Option<&HostPattern>, host: Option<&[u8]>, path: &[u8]) -> Reason {
+    match (route.host.takes(host), route.path_prefix.takes(path)) {
+        (true, true) if chosen_host == Some(&route.host) => Reason::ShorterPrefix,
+        (true, true) => Reason::LessExactHost,
+        (true, false) => Reason::PrefixDiffers,
+        (false, true) => Reason::HostDiffers,
+        (false, false) => Reason::HostAndPrefixDiffer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reference::{
+        Random, host_matches, prefix_matches, random_request, random_specs, rank, reference, table,
+    };
+    use super::*;
+
+    #[test]
+    fn reasons_of_one_table() {
+        let table = table(&[
+            ("root", "*", "/"),
+            ("api", "*", "/api"),
+            ("wild", "*.example.com", "/api"),
+            ("exact", "a.example.com", "/api/v1"),
+            ("exact-root", "a.example.com", "/"),
+            ("exact-other", "a.example.com", "/other"),
+            ("other", "b.example.com", "/api"),
+            ("far", "b.example.com", "/far"),
+        ]);
+        let explanation = table.explain(Some(b"a.example.com"), b"/api/v1/users");
+        assert_eq!(explanation.chosen, Some(RouteId(3)));
+        assert_eq!(explanation.others, 0);
+        let listed: Vec<_> = explanation.passed_over.iter().map(|one| (one.route.0, one.reason)).collect();
+        assert_eq!(
+            listed,
+            [
+                (4, Reason::ShorterPrefix),
+                (2, Reason::LessExactHost),
+                (1, Reason::LessExactHost),
+                (0, Reason::LessExactHost),
+                (5, Reason::PrefixDiffers),
+                (6, Reason::HostDiffers),
+                (7, Reason::HostAndPrefixDiffer),
+            ]
+        );
+    }
+
+    #[test]
+    fn large_tables_list_what_nearly_matched() {
+        let names: Vec<_> =
+            (0..5_000).map(|n| (n.to_string(), format!("h{}", n / 5), format!("/p{}", n % 5))).collect();
+        let rows: Vec<_> = names.iter().map(|(name, host, prefix)| (&**name, &**host, &**prefix)).collect();
+        let table = table(&rows);
+        let explanation = table.explain(Some(b"h7"), b"/p1");
+        assert_eq!(explanation.chosen, Some(RouteId(36)));
+        assert_eq!(explanation.passed_over.len(), LISTED_MAX);
+        assert_eq!(explanation.others, 5_000 - 1 - LISTED_MAX);
+        assert!(explanation.passed_over[..4].iter().all(|one| one.reason == Reason::PrefixDiffers));
+        assert!(explanation.passed_over[4..].iter().all(|one| one.reason == Reason::HostDiffers));
+        let nothing = table.explain(None, b"/none");
+        assert_eq!(nothing, Explanation { chosen: None, passed_over: Vec::new(), others: 5_000 });
+    }
+
+    #[test]
+    fn reasons_agree_with_the_reference() {
+        for seed in 1..=1_000 {
+            let mut random = Random(seed);
+            let specs = random_specs(&mut random);
+            let table = Table::compile(&specs, None);
+            for _ in 0..10 {
+                let (host, path) = random_request(&mut random);
+                let explanation = table.explain(host.as_deref().map(str::as_bytes), path.as_bytes());
+                let chosen = reference(&specs, host.as_deref(), &path);
+                assert_eq!(explanation.chosen.map(|id| id.0 as usize), chosen);
+                assert_eq!(explanation.passed_over.len() + usize::from(chosen.is_some()), specs.len());
+                for one in &explanation.passed_over {
+                    let index = one.route.0 as usize;
+                    assert_ne!(Some(index), chosen);
+                    let pattern = specs[index].host.to_string();
+                    let prefix = specs[index].path_prefix.to_string();
+                    let taken = (host_matches(&pattern, host.as_deref()), prefix_matches(&prefix, &path));
+                    let expected = match taken {
+                        (false, false) => Reason::HostAndPrefixDiffer,
+                        (false, true) => Reason::HostDiffers,
+                        (true, false) => Reason::PrefixDiffers,
+                        (true, true) => {
+                            let best = &specs[chosen.unwrap()];
+                            if rank(&pattern) < rank(&best.host.to_string()) {
+                                Reason::LessExactHost
+                            } else {
+                                assert!(prefix.len() < best.path_prefix.to_string().len());
+                                Reason::ShorterPrefix
+                            }
+                        }
+                    };
+                    assert_eq!(one.reason, expected, "seed {seed}: {host:?} {path} {pattern}{prefix}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Which backend takes a request: host and path patterns, the compiled table, pools and balancing. Pure: no socket, no clock.
+
+pub mod backend;
+pub mod balance;
+pub mod explain;
+pub mod pattern;
+#[cfg(test)]
+mod reference;
+pub mod spec;
+pub mod table;
+mod trie;
