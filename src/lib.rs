@@ -22,4 +22,6 @@
 compile_error!("Apex needs a 64-bit target");
 
 pub mod http;
+pub mod log;
 pub mod route;
+pub mod stats;
