@@ -1,0 +1,118 @@
+//! Buffers of the data path and the pool they come from. A buffer that holds nothing owns no memory once it was given back.
+
+/// Octets of one pooled buffer. A head of the usual size, or a small message as a whole, fits; larger bodies go through pipes.
+pub const BUFFER_BYTES: usize = 16 * 1024;
+
+/// Buffers that a worker keeps for later; more than these go back to the allocator after a peak.
+const FREE_MAX: usize = 256;
+
+/// The free buffers of one worker, the one used last on top: it is the one still in the processor's cache.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    free: Vec<Vec<u8>>,
+}
+
+impl Buffers {
+    /// An empty buffer with room for [`BUFFER_BYTES`].
+    pub fn take(&mut self) -> Vec<u8> {
+        self.free.pop().unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
+    }
+
+    /// Takes a buffer back. One that grew for a large head goes back to the allocator.
+    pub fn give(&mut self, mut bytes: Vec<u8>) {
+        if bytes.capacity() == BUFFER_BYTES && self.free.len() < FREE_MAX {
+            bytes.clear();
+            self.free.push(bytes);
+        }
+    }
+}
+
+/// Bytes in their order: appended at the back, taken from the front.
+#[derive(Default)]
+pub(super) struct Buffer {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+/// Content is private and long: only its measure is shown.
+impl std::fmt::Debug for Buffer {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Buffer({} of {})", self.len(), self.bytes.capacity())
+    }
+}
+
+impl Buffer {
+    /// What was not taken yet.
+    pub(super) fn unread(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.start == self.bytes.len()
+    }
+
+    /// Takes `count` octets off the front; what was taken stays in place until [`Buffer::forget`].
+    pub(super) fn take(&mut self, count: usize) {
+        assert!(count <= self.len(), "more was taken from a buffer than it holds");
+        self.start += count;
+    }
+
+    /// Forgets what was taken, where that costs nothing.
+    pub(super) fn forget(&mut self) {
+        if self.start == self.bytes.len() {
+            self.bytes.clear();
+            self.start = 0;
+        }
+    }
+
+    /// Drops everything that it holds.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.start = 0;
+    }
+
+    /// Everything that was taken is unread again.
+    pub(super) fn rewind(&mut self) {
+        self.start = 0;
+    }
+
+    /// Octets that can be appended without growing; a buffer without memory counts as a fresh one.
+    pub(super) fn room(&self) -> usize {
+        if self.bytes.capacity() == 0 { BUFFER_BYTES } else { self.bytes.capacity() - self.bytes.len() }
+    }
+
+    /// To append to; with memory from the pool if it has none.
+    pub(super) fn open(&mut self, buffers: &mut Buffers) -> &mut Vec<u8> {
+        if self.bytes.capacity() == 0 {
+            self.bytes = buffers.take();
+        }
+        &mut self.bytes
+    }
+
+    /// To read into: what was taken is forgotten, and where no room is left the buffer grows up to `len_max` octets.
+    pub(super) fn open_for_read(&mut self, buffers: &mut Buffers, len_max: usize) -> &mut Vec<u8> {
+        if self.start > 0 {
+            self.bytes.copy_within(self.start.., 0);
+            self.bytes.truncate(self.bytes.len() - self.start);
+            self.start = 0;
+        }
+        let bytes = self.open(buffers);
+        if bytes.len() == bytes.capacity() {
+            let grown = (bytes.capacity() * 2).min(len_max).max(bytes.len() + 1);
+            bytes.reserve_exact(grown - bytes.len());
+        }
+        bytes
+    }
+
+    /// Gives its memory back to the pool if it holds nothing.
+    pub(super) fn settle(&mut self, buffers: &mut Buffers) {
+        if self.start == self.bytes.len() && self.bytes.capacity() > 0 {
+            self.start = 0;
+            buffers.give(std::mem::take(&mut self.bytes));
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! How an exchange ends other than well: failures of either peer, deadlines, answers of Apex's own.
+
+use super::account::Cause;
+use super::pump::Body;
+use super::rules::{Given, Serving};
+use super::state::{Answer, CLIENT_GONE, Exchange, Link, Stage, UNREACHABLE};
+use super::tick::Tick;
+use crate::http::head::{Persistence, Version};
+use crate::http::refusal::Refusal;
+use crate::http::reply;
+use std::time::Duration;
+
+/// Times that a request is sent again after some of it had been sent. One is for a pooled connection that had gone stale, one
+/// for a backend that died just then.
+const REPLAYS_MAX: u8 = 2;
+
+/// How long the rest of a request is read behind its answer.
+const LINGER: Duration = Duration::from_secs(2);
+
+const CONNECT_TIMEOUT: Refusal = Refusal { status: 504, case: "the backend cannot be reached in time" };
+const BACKEND_FAILED: Refusal =
+    Refusal { status: 502, case: "the backend closed the connection without an answer" };
+const BACKEND_SLOW: Refusal = Refusal { status: 504, case: "the backend did not answer in time" };
+const HEAD_SLOW: Refusal = Refusal { status: 408, case: "the request did not arrive in time" };
+
+impl Exchange {
+    /// When the exchange is to be told that its time is up; [`Tick::NEVER`] for a tunnel and at rest.
+    pub fn deadline(&self, given: &Given<'_>) -> Tick {
+        let rules = given.rules;
+        match self.stage {
+            Stage::Head if self.is_at_rest() => Tick::NEVER,
+            Stage::Head => self.account.begun.after(rules.header_timeout),
+            Stage::Relay if matches!(self.link, Link::Up { connected: false, .. }) => {
+                self.active.after(rules.connect_timeout)
+            }
+            Stage::Relay | Stage::Dial { .. } => self.active.after(rules.timeout),
+            Stage::Tunnel { .. } => Tick::NEVER,
+            Stage::Discard | Stage::Linger { .. } => self.active.after(LINGER),
+            Stage::Over => self.active,
+        }
+    }
+
+    /// The deadline has passed.
+    pub fn expire(&mut self, given: &mut Given<'_>) {
+        match self.stage {
+            Stage::Head => {
+                self.note_unread(given);
+                self.client_keeps = Persistence::Close;
+                self.refuse(HEAD_SLOW, given);
+            }
+            Stage::Relay
+                if matches!(self.link, Link::Up { connected: false, .. })
+                    && self.answer == Answer::Awaited =>
+            {
+                self.backend_unreachable(CONNECT_TIMEOUT, given);
+            }
+            Stage::Relay if self.answer == Answer::Begun => {
+                if self.response.has_memory() || self.response.piped() > 0 {
+                    self.account.cause = Cause::Cut("client_slow");
+                    self.tear();
+                } else {
+                    self.cut("backend_slow");
+                }
+            }
+            Stage::Relay if self.waits_for_client() => {
+                self.client_keeps = Persistence::Close;
+                self.refuse(HEAD_SLOW, given);
+            }
+            Stage::Relay | Stage::Dial { .. } => self.refuse(BACKEND_SLOW, given),
+            Stage::Discard | Stage::Linger { .. } | Stage::Tunnel { .. } | Stage::Over => {
+                self.client_keeps = Persistence::Close;
+                self.stage = Stage::Over;
+            }
+        }
+    }
+
+    /// All that came of the request was given to the backend, and more is to come; the client does not wait to be told so.
+    fn waits_for_client(&self) -> bool {
+        let request = &self.request;
+        request.body != Body::Done
+            && !request.has_memory()
+            && request.piped() == 0
+            && !self.asked.expects_continue
+    }
+
+    /// A write to the backend failed.
+    pub(super) fn backend_refused_bytes(&mut self, given: &mut Given<'_>) {
+        match (self.stage, self.link) {
+            (Stage::Tunnel { backend_done, .. }, _) => {
+                // What it sent before it closed is still read, to the end.
+                self.response.source.ready = true;
+                self.response.source.closing = true;
+                self.tunnel_cut(backend_done);
+            }
+            (_, Link::Up { connected: false, reused: false }) => self.backend_unreachable(UNREACHABLE, given),
+            (_, Link::Up { connected: false, reused: true }) => self.backend_failed(given),
+            _ => {
+                // It may have answered before it closed: what it sent is read, and the end of that decides.
+                self.backend_deaf = true;
+                self.response.source.reset |= !self.response.source.closing;
+                self.response.source.ready = true;
+                self.response.source.closing = true;
+            }
+        }
+    }
+
+    /// No connection to that backend could be made; nothing was sent, so another is tried.
+    fn backend_unreachable(&mut self, refusal: Refusal, given: &mut Given<'_>) {
+        self.unreachable = refusal;
+        // All tries together are one wait for a backend.
+        let waited_from = self.account.head_read.unwrap_or(given.now);
+        if given.now >= waited_from.after(given.rules.timeout) {
+            self.refuse(refusal, given);
+            return;
+        }
+        if let Some(member) = self.account.member {
+            self.mark_tried(member);
+        }
+        self.dial_again();
+    }
+
+    fn dial_again(&mut self) {
+        self.request.outgoing.rewind();
+        self.stage = Stage::Dial { fresh: true };
+    }
+
+    /// The backend connection failed, or ended, before the final response began; or failed within it.
+    pub(super) fn backend_failed(&mut self, given: &mut Given<'_>) {
+        if let Stage::Tunnel { backend_done, .. } = self.stage {
+            self.response.end_short();
+            self.tunnel_cut(backend_done);
+            return;
+        }
+        match self.answer {
+            Answer::Begun => self.cut("backend_cut"),
+            Answer::Awaited if self.may_send_again() => {
+                if let Link::Up { connected, reused } = self.link {
+                    self.replays += u8::from(connected);
+                    if !reused && let Some(member) = self.account.member {
+                        self.unreachable = BACKEND_FAILED;
+                        self.mark_tried(member);
+                    }
+                }
+                self.dial_again();
+            }
+            Answer::Awaited | Answer::Heard => {
+                self.backend_keeps = Persistence::Close;
+                self.response.incoming.clear();
+                self.refuse(BACKEND_FAILED, given);
+            }
+        }
+    }
+
+    /// The backend takes nothing more from a tunnel. What came from it still goes to the client.
+    fn tunnel_cut(&mut self, backend_done: bool) {
+        self.account.cause = Cause::Cut("backend_cut");
+        self.request.abandon();
+        self.stage = Stage::Tunnel { client_done: true, backend_done };
+    }
+
+    /// RFC 9112 section 9.3.1, RFC 9110 section 9.2.2: a request is sent again only if all of it can be, and either nothing of
+    /// it was sent or it is idempotent.
+    fn may_send_again(&self) -> bool {
+        let sent = matches!(self.link, Link::Up { connected: true, .. });
+        self.request.rewindable && self.replays < REPLAYS_MAX && (!sent || self.asked.method.is_idempotent())
+    }
+
+    /// The response cannot be completed. The client can tell: its connection ends short of the length or of the last chunk, or
+    /// by a reset where a 1.0 client was promised neither.
+    pub(super) fn cut(&mut self, cause: &'static str) {
+        self.account.cause = Cause::Cut(cause);
+        let framed = self.asked.version == Version::Http11 || matches!(self.response.body, Body::Length(_));
+        if !framed {
+            self.tear();
+            return;
+        }
+        self.client_keeps = Persistence::Close;
+        self.backend_deaf = true;
+        self.response.end_short();
+    }
+
+    /// What the client has had is not whole, and nothing more will come.
+    fn tear(&mut self) {
+        self.client_keeps = Persistence::Close;
+        self.torn = true;
+        self.stage = Stage::Over;
+    }
+
+    /// The client is gone: nothing can be given to it any more.
+    pub(super) fn client_lost(&mut self) {
+        if self.stage == Stage::Over {
+            return;
+        }
+        if self.answer != Answer::Begun && self.account.head_read.is_some() {
+            self.account.status = CLIENT_GONE;
+            self.account.cause = Cause::Cut("client_gone");
+        } else if self.stage == Stage::Relay && !self.response.is_delivered() {
+            self.account.cause = Cause::Cut("client_gone");
+        }
+        self.client_keeps = Persistence::Close;
+        self.stage = Stage::Over;
+    }
+
+    /// Answers the request by Apex itself. Where the rest of the request is still to come, the connection ends behind it.
+    pub(super) fn refuse(&mut self, refusal: Refusal, given: &mut Given<'_>) {
+        if self.request.body != Body::Done || given.serving != Serving::On {
+            self.client_keeps = Persistence::Close;
+        }
+        self.account.status = refusal.status;
+        self.account.cause = Cause::Apex(refusal.case);
+        self.backend_deaf = true;
+        self.backend_keeps = Persistence::Close;
+        self.answer = Answer::Begun;
+        self.stage = Stage::Relay;
+        self.active = given.now;
+        let connection = self.asked.connection(self.client_keeps);
+        let out = self.response.outgoing.open(given.buffers);
+        let length = reply::write(out, refusal, self.asked.content(), connection, given.date);
+        self.response.content_bytes += length as u64;
+        self.response.body = Body::Done;
+    }
+}

@@ -1,0 +1,150 @@
+//! The order of steps: which one is next in each stage. It performs nothing.
+
+use super::pump::{Body, Move};
+use super::state::{Answer, Exchange, Stage};
+use super::step::{Fate, Side, Step};
+use crate::http::head::Persistence;
+
+impl Exchange {
+    /// The next step. It is to be performed and its outcome given to [`Exchange::apply`] before the next call.
+    pub fn next_step(&mut self) -> Step {
+        if self.client_gone {
+            self.client_lost();
+        }
+        if self.stage == Stage::Relay
+            && !self.is_linked()
+            && self.is_response_read()
+            && self.response.is_delivered()
+        {
+            self.stage = self.stage_behind_answer();
+        }
+        if self.stage == Stage::Over {
+            self.count_content();
+        }
+        match self.stage {
+            Stage::Head if self.request.source.ready && !self.request.source.ended => {
+                Step::Read(Side::Client)
+            }
+            Stage::Head => Step::Wait,
+            Stage::Dial { .. } | Stage::Over if self.is_linked() => Step::Release(Fate::Close),
+            Stage::Dial { fresh } => Step::Dial { fresh },
+            Stage::Relay => self.next_of_relay(),
+            Stage::Tunnel { client_done, backend_done } => self.next_of_tunnel(client_done, backend_done),
+            Stage::Linger { half_closed: false } => Step::Shutdown(Side::Client),
+            Stage::Discard | Stage::Linger { half_closed: true } => self.read_from_client(),
+            Stage::Over => Step::Finish(self.client_keeps),
+        }
+    }
+
+    fn read_from_client(&self) -> Step {
+        if self.request.source.ready { Step::Read(Side::Client) } else { Step::Wait }
+    }
+
+    /// The response was given to the client whole; what becomes of the connection?
+    fn stage_behind_answer(&mut self) -> Stage {
+        let request_read = self.request.body == Body::Done;
+        if self.client_keeps == Persistence::KeepAlive {
+            if request_read {
+                return Stage::Over;
+            }
+            // RFC 9112 section 9.3: the rest of the request is read, or the connection closed.
+            return Stage::Discard;
+        }
+        // RFC 9112 section 9.6: unread bytes would turn the close into a reset, and the answer could be lost to it.
+        // Only of a client that said so it is certain that nothing more is on its way.
+        let quiet = self.asked.closes
+            && request_read
+            && self.request.incoming.is_empty()
+            && !self.request.source.ready;
+        if quiet || self.request.source.ended { Stage::Over } else { Stage::Linger { half_closed: false } }
+    }
+
+    fn next_of_relay(&self) -> Step {
+        // What can leave leaves first: a peer then works while Apex does the rest.
+        if self.is_linked()
+            && !self.backend_deaf
+            && let Some(step) = to_sink(self.request.move_to_sink(), Side::Backend)
+        {
+            return step;
+        }
+        if let Some(step) = to_sink(self.response.move_to_sink(), Side::Client) {
+            return step;
+        }
+        if self.is_response_read() {
+            if self.is_linked() && self.is_request_delivered() {
+                return self.let_go();
+            }
+            if self.is_linked() && (self.backend_deaf || self.response.is_delivered()) {
+                return Step::Release(Fate::Close);
+            }
+        } else if let Some(step) = self.next_from_backend() {
+            return step;
+        }
+        if self.is_linked()
+            && !self.backend_deaf
+            && let Some(step) = from_source(self.request.move_from_source(), Side::Client)
+        {
+            return step;
+        }
+        Step::Wait
+    }
+
+    fn next_from_backend(&self) -> Option<Step> {
+        if !self.is_linked() {
+            return None;
+        }
+        if self.answer == Answer::Begun {
+            return from_source(self.response.move_from_source(), Side::Backend);
+        }
+        // A head is awaited.
+        let source = self.response.source;
+        (source.ready && !source.ended && !self.response.has_memory()).then_some(Step::Read(Side::Backend))
+    }
+
+    /// A backend connection is used again only if both messages are whole and nothing came behind the response
+    /// (RFC 9112 section 9.2, 9.3).
+    fn let_go(&self) -> Step {
+        let source = self.response.source;
+        if self.backend_keeps == Persistence::Close
+            || source.closing
+            || source.ended
+            || self.response.has_surplus()
+        {
+            Step::Release(Fate::Close)
+        } else if source.ready {
+            // The last read or fill did not reach the end of what there was: no edge would tell of bytes that are there already.
+            Step::Read(Side::Backend)
+        } else {
+            Step::Release(Fate::Pool)
+        }
+    }
+
+    fn next_of_tunnel(&self, client_done: bool, backend_done: bool) -> Step {
+        if let Some(step) = to_sink(self.request.move_to_sink(), Side::Backend) {
+            return step;
+        }
+        if let Some(step) = to_sink(self.response.move_to_sink(), Side::Client) {
+            return step;
+        }
+        if !client_done && self.request.is_delivered() {
+            return Step::Shutdown(Side::Backend);
+        }
+        if !backend_done && self.response.is_delivered() {
+            return Step::Shutdown(Side::Client);
+        }
+        if client_done && backend_done {
+            return Step::Release(Fate::Close);
+        }
+        from_source(self.response.move_from_source(), Side::Backend)
+            .or_else(|| from_source(self.request.move_from_source(), Side::Client))
+            .unwrap_or(Step::Wait)
+    }
+}
+
+fn to_sink(found: Option<Move>, side: Side) -> Option<Step> {
+    found.map(|found| if found == Move::Drain { Step::Drain(side) } else { Step::Write(side) })
+}
+
+fn from_source(found: Option<Move>, side: Side) -> Option<Step> {
+    found.map(|found| if found == Move::Fill { Step::Fill(side) } else { Step::Read(side) })
+}

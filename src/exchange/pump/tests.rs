@@ -1,0 +1,225 @@
+//! The pump alone: what goes out for what came in, wherever it was split.
+
+use super::{Body, Buffers, Encoding, HeadLimits, Move, PIPE_HELD_MAX, Pump, SPLICE_RUN_MIN};
+use crate::http::chunked::Decoder;
+
+const LIMITS: HeadLimits = HeadLimits::DEFAULT;
+
+/// A pump whose ends are ready.
+fn pump(body: Body, encoding: Encoding) -> Pump {
+    let mut pump = Pump { body, encoding, ..Pump::new() };
+    pump.source.ready = true;
+    pump.sink.ready = true;
+    pump
+}
+
+fn receive(pump: &mut Pump, bytes: &[u8], buffers: &mut Buffers) {
+    let incoming = pump.incoming.open_for_read(buffers, LIMITS.head_bytes_max + 1);
+    incoming.extend_from_slice(bytes);
+    pump.read(false);
+    pump.source.ready = true;
+    pump.advance(&LIMITS, buffers).expect("well-formed");
+}
+
+/// Takes up to `count` octets of what waits.
+fn give(pump: &mut Pump, count: usize, buffers: &mut Buffers) -> Vec<u8> {
+    let mut taken = pump.memory().concat();
+    taken.truncate(count);
+    pump.wrote(taken.len(), buffers);
+    pump.advance(&LIMITS, buffers).expect("well-formed");
+    taken
+}
+
+/// All that comes out for `pieces`, written in parts of `step` octets; `ends`: the source ends behind them.
+fn pass(mut pump: Pump, pieces: &[&[u8]], step: usize, ends: bool) -> Vec<u8> {
+    let mut buffers = Buffers::default();
+    let mut out = Vec::new();
+    for piece in pieces {
+        receive(&mut pump, piece, &mut buffers);
+        while pump.has_memory() {
+            out.extend(give(&mut pump, step, &mut buffers));
+        }
+    }
+    if ends {
+        pump.source_ended(&mut buffers).expect("complete");
+        while pump.has_memory() {
+            out.extend(give(&mut pump, step, &mut buffers));
+        }
+    }
+    assert!(pump.is_delivered());
+    out
+}
+
+fn chunked() -> Body {
+    Body::Chunked(Decoder::new())
+}
+
+#[test]
+fn chunks_are_written_anew_wherever_they_are_split() {
+    let wire = b"5;ext=\"a\"\r\nhello\r\n00A\r\n, wor\r\nld!\r\n0\r\nX-Sum: 1\r\nContent-Length: 5\r\n\r\n";
+    let expected = b"5\r\nhello\r\na\r\n, wor\r\nld!\r\n0\r\nX-Sum: 1\r\n\r\n";
+    for at in 0..=wire.len() {
+        let (front, back) = wire.split_at(at);
+        for step in [1, 7, 1_000] {
+            let out = pass(pump(chunked(), Encoding::Chunked), &[front, back], step, false);
+            assert_eq!(out, expected, "split at {at}, written by {step}");
+        }
+    }
+}
+
+#[test]
+fn chunks_are_taken_off_for_a_client_of_1_0() {
+    let wire = b"5\r\nhello\r\n1\r\n!\r\n0\r\nX-Sum: 1\r\n\r\n";
+    for at in 0..=wire.len() {
+        let (front, back) = wire.split_at(at);
+        assert_eq!(
+            pass(pump(chunked(), Encoding::AsIs), &[front, back], 3, false),
+            b"hello!",
+            "split at {at}"
+        );
+    }
+}
+
+#[test]
+fn a_read_without_framing_becomes_a_chunk() {
+    let out = pass(pump(Body::UntilClose, Encoding::Chunked), &[b"hello", b"!"], 4, true);
+    assert_eq!(out, b"5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n");
+}
+
+#[test]
+fn the_end_of_a_long_chunk_leaves_with_it() {
+    let content = vec![b'x'; 9_000];
+    let mut pump = pump(Body::UntilClose, Encoding::Chunked);
+    let mut buffers = Buffers::default();
+    receive(&mut pump, &content, &mut buffers);
+    let expected = [b"2328\r\n", &content[..], b"\r\n"].concat();
+    assert_eq!(pump.memory().concat(), expected);
+    // The socket may take any part of it.
+    for step in [1, 4, 6, 9_005, 9_006, 9_007, 9_008] {
+        let ended = [&expected[..], b"0\r\n\r\n"].concat();
+        assert_eq!(pass(self::pump(Body::UntilClose, Encoding::Chunked), &[&content], step, true), ended);
+    }
+}
+
+#[test]
+fn bytes_behind_a_body_stay() {
+    let mut pump = pump(Body::Length(5), Encoding::AsIs);
+    let mut buffers = Buffers::default();
+    receive(&mut pump, b"helloGET /", &mut buffers);
+    assert_eq!(give(&mut pump, 100, &mut buffers), b"hello");
+    assert!(pump.is_delivered());
+    assert!(pump.has_surplus());
+    assert_eq!(pump.incoming.unread(), b"GET /");
+}
+
+#[test]
+fn what_was_copied_can_be_sent_again() {
+    let mut pump = pump(Body::Length(5), Encoding::AsIs);
+    let mut buffers = Buffers::default();
+    pump.rewindable = true;
+    pump.outgoing.open(&mut buffers).extend_from_slice(b"HEAD");
+    receive(&mut pump, b"hel", &mut buffers);
+    assert_eq!(give(&mut pump, 6, &mut buffers), b"HEADhe");
+    assert_eq!(give(&mut pump, 9, &mut buffers), b"l");
+    pump.settle(&mut buffers);
+    pump.outgoing.rewind();
+    receive(&mut pump, b"lo", &mut buffers);
+    assert!(pump.rewindable);
+    assert_eq!(give(&mut pump, 9, &mut buffers), b"HEADhello");
+}
+
+#[test]
+fn what_is_long_cannot_be_sent_again() {
+    let mut pump = pump(Body::Length(20_000), Encoding::AsIs);
+    let mut buffers = Buffers::default();
+    pump.rewindable = true;
+    pump.outgoing.open(&mut buffers).extend_from_slice(b"HEAD");
+    receive(&mut pump, &[b'x'; 9_000], &mut buffers);
+    // Only the head was taken: nothing is lost yet.
+    assert_eq!(give(&mut pump, 4, &mut buffers), b"HEAD");
+    assert!(pump.rewindable);
+    assert_eq!(give(&mut pump, 1, &mut buffers), b"x");
+    assert!(!pump.rewindable);
+}
+
+#[test]
+fn memory_that_is_full_ends_the_possibility_to_send_again() {
+    let mut pump = pump(Body::Length(100_000), Encoding::AsIs);
+    let mut buffers = Buffers::default();
+    pump.rewindable = true;
+    let mut pieces = 0;
+    while pump.rewindable {
+        receive(&mut pump, &[b'x'; 1_000], &mut buffers);
+        assert_eq!(give(&mut pump, 9_999, &mut buffers).len(), 1_000);
+        pieces += 1;
+    }
+    assert_eq!(pieces, 17, "16 KiB hold 16 pieces of 1000 octets");
+}
+
+#[test]
+fn nothing_is_read_into_memory_while_the_pipe_holds_older_octets() {
+    let run = SPLICE_RUN_MIN;
+    let mut pump = pump(Body::Length(run), Encoding::AsIs);
+    let mut buffers = Buffers::default();
+    pump.advance(&LIMITS, &mut buffers).expect("well-formed");
+    assert_eq!(pump.move_from_source(), Some(Move::Fill));
+    let half = usize::try_from(run / 2).expect("it fits");
+    pump.filled(half);
+    assert_eq!(pump.move_to_sink(), Some(Move::Drain));
+    // The pipe may be full, or the source empty: only a drain tells.
+    pump.fill_blocked();
+    assert_eq!(pump.move_from_source(), None);
+    assert!(pump.source.ready);
+    pump.drained(1);
+    assert_eq!(pump.move_from_source(), Some(Move::Fill));
+    pump.drained(half - 1);
+    pump.fill_blocked();
+    assert!(!pump.source.ready);
+}
+
+#[test]
+fn the_framing_behind_a_spliced_chunk_waits_for_the_pipe() {
+    let mut pump = pump(chunked(), Encoding::Chunked);
+    let mut buffers = Buffers::default();
+    receive(&mut pump, b"10000\r\n", &mut buffers);
+    assert_eq!(give(&mut pump, 100, &mut buffers), b"10000\r\n");
+    assert_eq!(pump.move_from_source(), Some(Move::Fill));
+    assert_eq!(pump.fill_max(), 0x10000);
+    pump.filled(0x10000);
+    assert_eq!(pump.move_from_source(), None);
+    pump.drained(0x10000);
+    assert!(!pump.is_delivered());
+    assert_eq!(pump.move_from_source(), Some(Move::Read));
+    receive(&mut pump, b"\r\n0\r\n\r\n", &mut buffers);
+    assert_eq!(give(&mut pump, 100, &mut buffers), b"\r\n0\r\n\r\n");
+    assert!(pump.is_delivered());
+}
+
+#[test]
+fn the_pipe_holds_no_more_than_it_may() {
+    let mut pump = pump(Body::Length(u64::MAX), Encoding::AsIs);
+    pump.advance(&LIMITS, &mut Buffers::default()).expect("well-formed");
+    assert_eq!(pump.fill_max(), PIPE_HELD_MAX);
+    pump.filled(PIPE_HELD_MAX);
+    assert_eq!(pump.move_from_source(), None);
+}
+
+#[test]
+fn a_body_that_ends_early_is_not_complete() {
+    for body in [Body::Length(1), chunked(), Body::Trailers] {
+        let mut pump = pump(body, Encoding::AsIs);
+        assert!(pump.source_ended(&mut Buffers::default()).is_err(), "{body:?}");
+    }
+}
+
+#[test]
+fn what_is_thrown_away_ends_where_it_would() {
+    let mut pump = pump(chunked(), Encoding::Chunked);
+    let mut buffers = Buffers::default();
+    receive(&mut pump, b"5\r\nhel", &mut buffers);
+    pump.discard();
+    assert!(!pump.has_memory());
+    receive(&mut pump, b"lo\r\n0\r\n\r\nGET /", &mut buffers);
+    assert!(pump.is_delivered());
+    assert_eq!(pump.incoming.unread(), b"GET /");
+}

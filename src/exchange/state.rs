@@ -1,0 +1,349 @@
+//! What is known of one exchange: its states, its facts, and what the worker asks of it between two steps.
+//!
+//! `next` says the next step, `apply` takes its outcome; what the bytes mean is decided in `request` (what the client sent),
+//! `response` (what the backend sent) and `ending` (failures, deadlines, answers of Apex's own).
+
+use super::account::{Account, Cause};
+use super::buffer::Buffers;
+use super::pump::{Body, Pump};
+use super::rules::Given;
+use super::step::{Readiness, Side};
+use super::tick::Tick;
+use crate::http::head::{Method, Persistence, Version};
+use crate::http::refusal::Refusal;
+use crate::http::reply::Content;
+use crate::route::balance::MEMBERS_TOLD_APART;
+
+/// Octets read and thrown away behind an answer, so that it is not lost to a reset, or to reach the end of a request whose
+/// response came early.
+pub(super) const DISCARD_BYTES_MAX: u64 = 256 * 1024;
+
+/// The status in the log where a client was gone before it was answered.
+pub(super) const CLIENT_GONE: u16 = 499;
+
+/// No member of the pool could be reached.
+pub(super) const UNREACHABLE: Refusal = Refusal { status: 502, case: "the backend cannot be reached" };
+
+/// No member of the pool can be tried.
+const NO_BACKEND: Refusal = Refusal { status: 503, case: "no usable backend" };
+
+/// Where an exchange stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The head of the request is being read.
+    Head,
+    /// A backend connection is wanted.
+    Dial {
+        /// No idle one.
+        fresh: bool,
+    },
+    /// Request and response are on their way; the response may be an answer of Apex's own.
+    Relay,
+    /// Both directions are opaque (RFC 9110 section 7.8).
+    Tunnel {
+        /// The end of what the client sent was passed on.
+        client_done: bool,
+        /// The end of what the backend sent was passed on.
+        backend_done: bool,
+    },
+    /// The answer was given; the rest of the request is read and thrown away, and then the connection goes on.
+    Discard,
+    /// The answer was given; the connection is half-closed and read for a bounded time (RFC 9112 section 9.6).
+    Linger {
+        /// The sending side was shut down.
+        half_closed: bool,
+    },
+    /// Nothing more happens.
+    Over,
+}
+
+/// The backend connection, as far as the exchange knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Link {
+    None,
+    Up {
+        /// It had served before this exchange.
+        reused: bool,
+        /// Octets were written to it.
+        connected: bool,
+    },
+}
+
+/// How far the response has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Nothing was seen of it.
+    Awaited,
+    /// Some bytes came, and perhaps interim responses.
+    Heard,
+    /// The final head went out, or an answer of Apex's own did.
+    Begun,
+}
+
+/// What the request asked for, kept while its head is gone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) method: Method,
+    pub(super) version: Version,
+    pub(super) expects_continue: bool,
+    pub(super) upgrades: bool,
+    /// The client said that nothing follows its request.
+    pub(super) closes: bool,
+    pub(super) body_bytes_max: u64,
+}
+
+impl Asked {
+    /// Whether the answer carries content (RFC 9110 section 9.3.2).
+    pub(super) fn content(&self) -> Content {
+        if self.method == Method::Head { Content::HeadOnly } else { Content::Full }
+    }
+
+    /// What is said of the connection: `close` always, `keep-alive` to a 1.0 client, which does not take it for granted
+    /// (RFC 9112 section 9.3).
+    pub(super) fn connection(&self, keeps: Persistence) -> Option<Persistence> {
+        (keeps == Persistence::Close || self.version == Version::Http10).then_some(keeps)
+    }
+}
+
+/// One request and its response.
+#[derive(Debug)]
+pub struct Exchange {
+    pub(super) stage: Stage,
+    pub(super) request: Pump,
+    pub(super) response: Pump,
+    pub(super) link: Link,
+    pub(super) answer: Answer,
+    pub(super) asked: Asked,
+    /// What is told to the client if no backend can be reached.
+    pub(super) unreachable: Refusal,
+    /// Whether the client connection goes on behind this exchange.
+    pub(super) client_keeps: Persistence,
+    /// Whether the backend connection can, by what the response said.
+    pub(super) backend_keeps: Persistence,
+    /// The client connection was reset or closed both ways.
+    pub(super) client_gone: bool,
+    /// Only a reset tells the client that its response is not whole.
+    pub(super) torn: bool,
+    /// The request can no longer reach the backend: its connection takes nothing more.
+    pub(super) backend_deaf: bool,
+    /// Octets at the front of the buffer that hold no complete head.
+    pub(super) scanned: usize,
+    /// Empty lines that came before the request.
+    pub(super) empty_lines: usize,
+    pub(super) interim_responses: u8,
+    /// Members of the pool that could not be reached, a bit each.
+    pub(super) tried: u64,
+    /// Times that the request was sent again after some of it had been sent.
+    pub(super) replays: u8,
+    /// Octets of the client that were thrown away.
+    pub(super) discarded: u64,
+    /// When something last moved.
+    pub(super) active: Tick,
+    pub(super) account: Account,
+}
+
+impl Default for Exchange {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Exchange {
+    /// An exchange whose request has not begun.
+    pub fn new() -> Self {
+        Self {
+            stage: Stage::Head,
+            request: Pump::new(),
+            response: Pump::new(),
+            link: Link::None,
+            answer: Answer::Awaited,
+            asked: Asked {
+                method: Method::Other,
+                version: Version::Http11,
+                expects_continue: false,
+                upgrades: false,
+                closes: false,
+                body_bytes_max: u64::MAX,
+            },
+            unreachable: NO_BACKEND,
+            client_keeps: Persistence::Close,
+            backend_keeps: Persistence::Close,
+            client_gone: false,
+            torn: false,
+            backend_deaf: false,
+            scanned: 0,
+            empty_lines: 0,
+            interim_responses: 0,
+            tried: 0,
+            replays: 0,
+            discarded: 0,
+            active: Tick::default(),
+            account: Account::default(),
+        }
+    }
+
+    /// Begins the next exchange on the same client connection; bytes that were already read are its first. They are judged at
+    /// once: ask for [`Exchange::next_step`] afterwards.
+    pub fn renew(&mut self, given: &mut Given<'_>) {
+        self.account.clear(given.buffers);
+        // Content that no backend took is not the next request.
+        self.request.discard();
+        let mut request = Pump::new();
+        std::mem::swap(&mut request.incoming, &mut self.request.incoming);
+        request.source = self.request.source;
+        let mut response = Pump::new();
+        response.sink = self.response.sink;
+        self.request.abandon();
+        self.response.abandon();
+        self.settle(given.buffers);
+        *self = Self { request, response, account: std::mem::take(&mut self.account), ..Self::new() };
+        self.active = given.now;
+        if !self.request.incoming.is_empty() {
+            self.account.begun = given.now;
+            self.read_request_head(given);
+        }
+    }
+
+    /// Back to an exchange that has not begun, for another client; memory goes back to the pool.
+    pub fn reset(&mut self, buffers: &mut Buffers) {
+        self.account.clear(buffers);
+        self.request.abandon();
+        self.response.abandon();
+        self.settle(buffers);
+        *self = Self { account: std::mem::take(&mut self.account), ..Self::new() };
+    }
+
+    pub(super) fn count_content(&mut self) {
+        self.account.request_bytes = self.request.content_bytes;
+        self.account.response_bytes = self.response.content_given();
+    }
+
+    /// The process ends now, whatever goes on. True where that cuts something short.
+    pub fn abort(&mut self) -> bool {
+        let cuts = !self.is_at_rest() && self.stage != Stage::Over;
+        if cuts {
+            self.account.cause = Cause::Cut("shutdown");
+            self.count_content();
+            if self.answer != Answer::Begun {
+                self.account.status = 503;
+            }
+        }
+        cuts
+    }
+
+    /// Nothing of a request was seen: the client connection is at rest and needs no exchange.
+    pub fn is_at_rest(&self) -> bool {
+        self.stage == Stage::Head && self.request.incoming.is_empty()
+    }
+
+    /// The request head is still being read, or nothing of it was seen yet.
+    pub fn reads_head(&self) -> bool {
+        self.stage == Stage::Head
+    }
+
+    /// The facts for the access line and the counters.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Members of the pool that could not be reached, a bit each.
+    pub fn tried(&self) -> u64 {
+        self.tried
+    }
+
+    /// Asked with [`Step::Finish`]: the client connection is to be closed by a reset, since a plain close would pass for the end
+    /// of a response that was cut short (RFC 9112 section 8).
+    pub fn ends_in_reset(&self) -> bool {
+        self.torn
+    }
+
+    /// The client side's readiness, to carry over a rest without an exchange.
+    pub fn client_readiness(&self) -> Readiness {
+        Readiness {
+            readable: self.request.source.ready,
+            writable: self.response.sink.ready,
+            read_closed: self.request.source.closing,
+            gone: self.client_gone,
+        }
+    }
+
+    /// An event told of that side's socket.
+    pub fn ready(&mut self, side: Side, readiness: Readiness) {
+        let (source, sink) = match side {
+            Side::Client => (&mut self.request.source, &mut self.response.sink),
+            Side::Backend => (&mut self.response.source, &mut self.request.sink),
+        };
+        // What closed its sending side first is reset only because it was written to.
+        source.reset |= readiness.gone && !source.closing;
+        source.ready |= readiness.readable || readiness.read_closed || readiness.gone;
+        source.closing |= readiness.read_closed || readiness.gone;
+        sink.ready |= readiness.writable || readiness.gone;
+        // Where Apex has shut down its sending side, a plain close by the client looks the same as a reset: what the client
+        // sent before is read first.
+        let may_be_half_closed = matches!(
+            self.stage,
+            Stage::Tunnel { backend_done: true, .. } | Stage::Linger { half_closed: true }
+        );
+        if side == Side::Client && readiness.gone && !may_be_half_closed {
+            self.client_gone = true;
+        }
+    }
+
+    /// The memory that a [`Step::Read`] of `side` appends to; its spare capacity is the room to read into.
+    pub fn incoming(&mut self, side: Side, given: &mut Given<'_>) -> &mut Vec<u8> {
+        let len_max = given.rules.head.head_bytes_max + 1;
+        match side {
+            Side::Client => self.request.incoming.open_for_read(given.buffers, len_max),
+            Side::Backend => self.response.incoming.open_for_read(given.buffers, len_max),
+        }
+    }
+
+    /// The memory that a [`Step::Write`] to `side` sends, in order; pieces may be empty.
+    pub fn outgoing(&self, side: Side) -> [&[u8]; 3] {
+        match side {
+            Side::Client => self.response.memory(),
+            Side::Backend => self.request.memory(),
+        }
+    }
+
+    /// Octets that a [`Step::Fill`] from `side` may move, never 0.
+    pub fn fill_max(&self, side: Side) -> usize {
+        match side {
+            Side::Client => self.request.fill_max(),
+            Side::Backend => self.response.fill_max(),
+        }
+    }
+
+    /// Octets that a [`Step::Drain`] to `side` may move, never 0.
+    pub fn drain_max(&self, side: Side) -> usize {
+        match side {
+            Side::Client => self.response.piped(),
+            Side::Backend => self.request.piped(),
+        }
+    }
+
+    /// Gives memory that holds nothing back to the pool; for a wait, so that an idle exchange owns none.
+    pub fn settle(&mut self, buffers: &mut Buffers) {
+        self.request.settle(buffers);
+        self.response.settle(buffers);
+    }
+
+    pub(super) fn is_linked(&self) -> bool {
+        self.link != Link::None
+    }
+
+    /// The whole request was given to the backend.
+    pub(super) fn is_request_delivered(&self) -> bool {
+        self.request.is_delivered() && !self.backend_deaf
+    }
+
+    /// The whole response was taken from the backend.
+    pub(super) fn is_response_read(&self) -> bool {
+        self.answer == Answer::Begun && self.response.body == Body::Done
+    }
+
+    pub(super) fn mark_tried(&mut self, member: usize) {
+        // Members past the last bit share it, so that the tries end in any case.
+        self.tried |= 1 << member.min(MEMBERS_TOLD_APART - 1);
+    }
+}

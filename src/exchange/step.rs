@@ -1,0 +1,97 @@
+//! The words between the exchange and the worker that drives it: steps, their outcomes, readiness.
+
+use crate::http::head::Persistence;
+
+/// An end of an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Who sent the request.
+    Client,
+    /// Who answers it.
+    Backend,
+}
+
+/// What the worker is to do next, each with at most one system call. This list is everything that an exchange can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Read from that side's socket into memory.
+    Read(Side),
+    /// Write memory to that side's socket.
+    Write(Side),
+    /// Splice from that side's socket into the pipe of its direction.
+    Fill(Side),
+    /// Splice to that side's socket from the pipe of the other direction.
+    Drain(Side),
+    /// Find a backend connection: an idle one, unless `fresh`, or a new one.
+    Dial {
+        /// No idle connection: the last one failed.
+        fresh: bool,
+    },
+    /// Shut down the sending side of that side's socket.
+    Shutdown(Side),
+    /// Let go of the backend connection.
+    Release(Fate),
+    /// The exchange is over: account for it. With `KeepAlive` the client connection goes on.
+    Finish(Persistence),
+    /// Nothing can be done before a socket becomes ready or the deadline passes.
+    Wait,
+}
+
+/// What becomes of a backend connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It waits for its next exchange.
+    Pool,
+    /// It is closed.
+    Close,
+}
+
+/// What came of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// So many octets were moved, never 0.
+    Moved {
+        /// How many.
+        count: usize,
+        /// As many as there was room for: there may be more.
+        full: bool,
+    },
+    /// The socket (or, filling, the pipe) was not ready.
+    Blocked,
+    /// The peer had closed its sending side.
+    Ended,
+    /// The connection is of no more use.
+    Failed,
+    /// A backend connection was found.
+    Dialed {
+        /// The member's index in its pool.
+        member: usize,
+        /// It had served before; a new one is still connecting unless `connected`.
+        reused: bool,
+    },
+    /// That member could not even be called.
+    DialFailed {
+        /// The member's index in its pool.
+        member: usize,
+    },
+    /// The pool has no member that can be tried.
+    NoBackend,
+    /// The system has no pipe to give.
+    NoPipe,
+    /// A step that has no outcome was done.
+    Done,
+}
+
+/// What an event says of a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "the independent flags of one epoll event")]
+pub struct Readiness {
+    /// There is something to read.
+    pub readable: bool,
+    /// There is room to write.
+    pub writable: bool,
+    /// The peer closed its sending side: no further event will tell of data.
+    pub read_closed: bool,
+    /// The connection is reset or closed both ways.
+    pub gone: bool,
+}
