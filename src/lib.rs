@@ -24,5 +24,6 @@ compile_error!("Apex needs a 64-bit target");
 pub mod exchange;
 pub mod http;
 pub mod log;
+pub mod net;
 pub mod route;
 pub mod stats;

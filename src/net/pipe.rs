@@ -1,0 +1,84 @@
+//! Kernel pipes that carry bytes from socket to socket without their passing through memory (splice(2)).
+
+use mio::net::TcpStream;
+use rustix::fd::OwnedFd;
+use rustix::io::retry_on_intr;
+use rustix::pipe::{PipeFlags, SpliceFlags, splice};
+use std::io;
+
+/// The size asked for: with 64 pages (of a socket's buffers) one fill moves what a busy loopback or network delivers a turn. The
+/// kernel refuses it to users without privilege beyond `fs.pipe-user-pages-soft`; a pipe then keeps its 64 KiB.
+const PIPE_BYTES: usize = 256 * 1024;
+
+/// A pipe and the octets that it holds.
+#[derive(Debug)]
+pub struct Pipe {
+    reader: OwnedFd,
+    writer: OwnedFd,
+    held: usize,
+}
+
+impl Pipe {
+    /// Makes an empty pipe, close-on-exec and nonblocking (pipe2(2)).
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn new() -> io::Result<Self> {
+        let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let _ = rustix::pipe::fcntl_setpipe_size(&writer, PIPE_BYTES);
+        Ok(Self { reader, writer, held: 0 })
+    }
+
+    /// Octets that it holds.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Moves up to `count_max` octets from a socket; 0 at the end of what its peer sent.
+    ///
+    /// # Errors
+    /// `WouldBlock` where the socket has nothing or the pipe no room; else the connection failed.
+    pub fn fill(&mut self, socket: &TcpStream, count_max: usize) -> io::Result<usize> {
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        let count = retry_on_intr(|| splice(socket, None, &self.writer, None, count_max, flags))?;
+        self.held += count;
+        Ok(count)
+    }
+
+    /// Moves up to `count_max` octets to a socket.
+    ///
+    /// # Errors
+    /// `WouldBlock` where the socket has no room; else the connection failed.
+    pub fn drain(&mut self, socket: &TcpStream, count_max: usize) -> io::Result<usize> {
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        let count = retry_on_intr(|| splice(&self.reader, None, socket, None, count_max, flags))?;
+        self.held = self.held.saturating_sub(count);
+        Ok(count)
+    }
+}
+
+/// The empty pipes of one worker.
+#[derive(Debug, Default)]
+pub struct Pipes {
+    free: Vec<Pipe>,
+}
+
+/// Empty pipes kept for later, two descriptors each.
+const FREE_MAX: usize = 32;
+
+impl Pipes {
+    /// An empty pipe.
+    ///
+    /// # Errors
+    /// As [`Pipe::new`].
+    pub fn take(&mut self) -> io::Result<Pipe> {
+        self.free.pop().map_or_else(Pipe::new, Ok)
+    }
+
+    /// Takes a pipe back. One with bytes left is dropped: it would carry one client's bytes to another.
+    pub fn give(&mut self, pipe: Pipe) {
+        if pipe.held() == 0 && self.free.len() < FREE_MAX {
+            self.free.push(pipe);
+        }
+    }
+}
