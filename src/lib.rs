@@ -28,3 +28,4 @@ pub mod log;
 pub mod net;
 pub mod route;
 pub mod stats;
+pub mod worker;

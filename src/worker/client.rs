@@ -1,0 +1,174 @@
+//! A client connection as a worker holds it: small at rest, with an exchange while there is one.
+
+use super::arena::Key;
+use super::shared::Published;
+use crate::exchange::Buffers;
+use crate::exchange::{Exchange, Given, Readiness, Serving, Tick};
+use crate::net::pipe::{Pipe, Pipes};
+use crate::route::backend::Backend;
+use mio::net::TcpStream;
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The longest text of an address: a whole IPv6 one.
+const ADDRESS_BYTES_MAX: usize = 39;
+
+/// An address as text, made once a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AddressText {
+    bytes: [u8; ADDRESS_BYTES_MAX],
+    len: u8,
+}
+
+impl AddressText {
+    pub(super) fn new(address: IpAddr) -> Self {
+        let mut text = Self { bytes: [0; ADDRESS_BYTES_MAX], len: 0 };
+        // It always fits, for the address is canonical: an IPv4 one is never written inside an IPv6 one.
+        let _ = write!(text, "{}", address.to_canonical());
+        text
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or("-")
+    }
+}
+
+impl Write for AddressText {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let start = usize::from(self.len);
+        let room = self.bytes.get_mut(start..start + text.len()).ok_or(std::fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.len = u8::try_from(start + text.len()).map_err(|_| std::fmt::Error)?;
+        Ok(())
+    }
+}
+
+/// One version of the table as this worker holds it: counted without touching what other workers count.
+pub(super) type Local = Rc<Arc<Published>>;
+
+/// An exchange with what the worker holds for it.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) exchange: Exchange,
+    /// The table that routes it, for all its life.
+    pub(super) local: Local,
+    /// Where among its backend's addresses it began.
+    pub(super) address_first: u16,
+    /// Addresses of its backend that could not be reached.
+    pub(super) addresses_failed: u16,
+    /// Its backend connection.
+    pub(super) link: Option<Key>,
+    /// The pipe from client to backend.
+    pub(super) request_pipe: Option<Pipe>,
+    /// The pipe from backend to client.
+    pub(super) response_pipe: Option<Pipe>,
+}
+
+impl Active {
+    pub(super) fn new(local: Local) -> Self {
+        Self {
+            exchange: Exchange::new(),
+            local,
+            address_first: 0,
+            addresses_failed: 0,
+            link: None,
+            request_pipe: None,
+            response_pipe: None,
+        }
+    }
+
+    /// The backend that was asked last has an address that was not tried.
+    pub(super) fn has_address_left(&self, backend: &Backend) -> bool {
+        usize::from(self.addresses_failed) + 1 < backend.addresses.load().len()
+    }
+
+    /// Gives pipes back that hold nothing; all of them when the exchange is `over`.
+    pub(super) fn settle_pipes(&mut self, pipes: &mut Pipes, over: bool) {
+        for pipe in [&mut self.request_pipe, &mut self.response_pipe] {
+            if let Some(pipe) = pipe.take_if(|pipe| over || pipe.held() == 0) {
+                pipes.give(pipe);
+            }
+        }
+    }
+}
+
+/// A client connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) socket: TcpStream,
+    pub(super) address: AddressText,
+    pub(super) trusted: bool,
+    /// It came when there were as many as allowed.
+    pub(super) surplus: bool,
+    /// It waits in the worker's queue for its next turn.
+    pub(super) queued: bool,
+    /// What events have told, while there is no exchange to tell it to.
+    pub(super) readiness: Readiness,
+    pub(super) deadline: Tick,
+    /// When the wheel will ask; never after the deadline.
+    pub(super) asked_at: Tick,
+    /// The exchange under way; none at rest.
+    pub(super) active: Option<Box<Active>>,
+}
+
+impl Client {
+    pub(super) fn new(socket: TcpStream, address: IpAddr, trusted: bool) -> Self {
+        Self {
+            socket,
+            address: AddressText::new(address),
+            trusted,
+            surplus: false,
+            queued: false,
+            readiness: Readiness::default(),
+            deadline: Tick::NEVER,
+            asked_at: Tick::NEVER,
+            active: None,
+        }
+    }
+
+    /// What an exchange of this client is given.
+    pub(super) fn given<'a>(
+        &'a self,
+        now: Tick,
+        date: &'a str,
+        local: &'a Published,
+        buffers: &'a mut Buffers,
+        serving: Serving,
+    ) -> Given<'a> {
+        Given {
+            now,
+            date,
+            table: &local.table,
+            rules: &local.rules,
+            buffers,
+            client: self.address.as_str(),
+            client_trusted: self.trusted,
+            serving: if self.surplus { Serving::Full } else { serving },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_as_text() {
+        for (address, text) in [
+            ("127.0.0.1", "127.0.0.1"),
+            ("::ffff:10.1.2.3", "10.1.2.3"),
+            ("::1", "::1"),
+            ("1111:2222:3333:4444:5555:6666:7777:8888", "1111:2222:3333:4444:5555:6666:7777:8888"),
+        ] {
+            assert_eq!(AddressText::new(address.parse().unwrap()).as_str(), text);
+        }
+    }
+
+    #[test]
+    fn a_client_at_rest_is_small() {
+        // Ten thousand of them are to cost little more than their sockets.
+        assert!(size_of::<Client>() <= 96, "{}", size_of::<Client>());
+    }
+}

@@ -1,0 +1,179 @@
+//! Backend connections: found at rest or newly made, let go, dropped when they have rested too long.
+
+use super::arena::Key;
+use super::client::Active;
+use super::reactor::Worker;
+use super::socket::Link;
+use super::wheel::schedule;
+use crate::exchange::{Fate, Outcome, Tick};
+use crate::net::socket;
+use crate::route::backend::{Backend, BackendId};
+use crate::route::balance::{Cursor, MEMBERS_TOLD_APART};
+use crate::route::spec::Balancing;
+use mio::Interest;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a backend that could not be reached is passed over while others can be.
+const FAILED_PAUSE: Duration = Duration::from_secs(1);
+
+/// The backend that an exchange has asked last.
+fn backend_of(active: &Active) -> Option<(&Arc<Backend>, Balancing)> {
+    let account = active.exchange.account();
+    let pool = &active.local.table.route(account.route?).pool;
+    Some((&pool.members.get(account.member?)?.0, pool.balancing))
+}
+
+/// Could that member not be reached, by the exchange's account?
+fn is_told(tried: u64, member: usize) -> bool {
+    tried >> member.min(MEMBERS_TOLD_APART - 1) & 1 == 1
+}
+
+impl Worker {
+    /// The member of its route's pool that an exchange asks next: the same one as long as its name has another address, else
+    /// one that the pool chooses.
+    fn next_member(&mut self, active: &mut Active, fresh: bool) -> Option<usize> {
+        let account = active.exchange.account();
+        let (route, tried) = (account.route?, active.exchange.tried());
+        let pool = &active.local.table.route(route).pool;
+        if fresh
+            && let Some(member) = account.member
+            && is_told(tried, member)
+            && active.has_address_left(&pool.members[member].0)
+        {
+            active.addresses_failed += 1;
+            return Some(member);
+        }
+        let random = self.random();
+        let mut passing = Cursor::starting_at(self.number);
+        let cursor = if Rc::ptr_eq(&active.local, &self.local) {
+            self.cursors.get_mut(route.0 as usize).unwrap_or(&mut passing)
+        } else {
+            &mut passing
+        };
+        let member = pool.choose(cursor, random, tried, self.clock.now.0)?;
+        // A name with several addresses is as many machines: chance spreads over them.
+        active.addresses_failed = 0;
+        active.address_first = u16::try_from(random >> 48).unwrap_or(0);
+        Some(member)
+    }
+
+    /// Finds a connection for an exchange that was routed.
+    pub(super) fn dial(&mut self, client: Key, active: &mut Active, fresh: bool) -> Outcome {
+        let Some(member) = self.next_member(active, fresh) else { return Outcome::NoBackend };
+        let Some(route) = active.exchange.account().route else { return Outcome::NoBackend };
+        let now = self.clock.now;
+        let pool = &active.local.table.route(route).pool;
+        let backend = &pool.members[member].0;
+        let turn = usize::from(active.address_first) + usize::from(active.addresses_failed);
+        let rested = if fresh { None } else { self.take_idle(backend.id, client) };
+        let reused = rested.is_some();
+        let key = match rested.map_or_else(|| self.connect(backend, client, turn), Ok) {
+            Ok(key) => key,
+            // No backend is to blame.
+            Err(error) if socket::is_out_of_resources(&error) => {
+                self.complain(format_args!("no backend can be connected to: {error}"));
+                return Outcome::NoBackend;
+            }
+            Err(_) => {
+                backend.failed(now.after(FAILED_PAUSE).0);
+                return Outcome::DialFailed { member };
+            }
+        };
+        active.link = Some(key);
+        if pool.balancing == Balancing::LeastConnections {
+            backend.begin();
+        }
+        if reused {
+            self.counters.backend_reused.add(1);
+        } else {
+            self.counters.backend_opened.add(1);
+        }
+        Outcome::Dialed { member, reused }
+    }
+
+    fn take_idle(&mut self, backend: BackendId, client: Key) -> Option<Key> {
+        loop {
+            let key = self.idle.take(backend)?;
+            if let Some(link) = self.links.get_mut(key)
+                && link.user.is_none()
+            {
+                link.user = Some(client);
+                return Some(key);
+            }
+        }
+    }
+
+    fn connect(&mut self, backend: &Backend, client: Key, turn: usize) -> io::Result<Key> {
+        let addresses = backend.addresses.load();
+        if addresses.is_empty() {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        }
+        // Each further try of an exchange takes the next one, and one that cannot even be called costs no try.
+        let mut socket = Err(io::ErrorKind::AddrNotAvailable.into());
+        for step in 0..addresses.len() {
+            socket = socket::connect(addresses[(turn + step) % addresses.len()]);
+            if !socket.as_ref().is_err_and(|error| !socket::is_out_of_resources(error)) {
+                break;
+            }
+        }
+        let mut socket = socket?;
+        let key = self.links.next_key();
+        self.poll.registry().register(&mut socket, key.token(), Interest::READABLE | Interest::WRITABLE)?;
+        let link = Link {
+            socket,
+            backend: backend.id,
+            user: Some(client),
+            deadline: Tick::NEVER,
+            asked_at: Tick::NEVER,
+        };
+        Ok(self.links.insert(link))
+    }
+
+    /// Lets go of an exchange's connection.
+    pub(super) fn release(&mut self, active: &mut Active, fate: Fate) {
+        let Some(key) = active.link.take() else { return };
+        if let Some((backend, balancing)) = backend_of(active) {
+            if balancing == Balancing::LeastConnections {
+                backend.end();
+            }
+            let member = active.exchange.account().member.unwrap_or(0);
+            if is_told(active.exchange.tried(), member) && !active.has_address_left(backend) {
+                backend.failed(self.clock.now.after(FAILED_PAUSE).0);
+            }
+        }
+        if fate == Fate::Close {
+            self.links.remove(key);
+            return;
+        }
+        let Some(link) = self.links.get_mut(key) else { return };
+        link.user = None;
+        link.deadline = self.clock.now.after(self.local.backend_idle_timeout);
+        schedule(&mut self.wheel, &mut link.asked_at, link.deadline, key);
+        if self.idle.park(link.backend, key).is_err() {
+            self.links.remove(key);
+        }
+    }
+
+    /// The wheel asks about a backend connection.
+    pub(super) fn link_due(&mut self, at: Tick, key: Key) {
+        let now = self.clock.now;
+        let Some(link) = self.links.get_mut(key) else { return };
+        if link.asked_at != at {
+            return;
+        }
+        link.asked_at = Tick::NEVER;
+        if link.user.is_some() {
+            // It is asked about again when it rests again.
+            return;
+        }
+        if link.deadline > now {
+            schedule(&mut self.wheel, &mut link.asked_at, link.deadline, key);
+        } else {
+            self.idle.forget(link.backend, key);
+            self.links.remove(key);
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! The loop of one worker: events, timers, turns. It decides nothing about a message.
+
+use super::arena::{Arena, Key, Kind};
+use super::client::{Active, Client, Local};
+use super::clock::{Clock, Epoch};
+use super::idle::Idle;
+use super::shared::{Phase, Published, Shared};
+use super::socket::{Link, Listener};
+use super::wheel::{Wheel, schedule};
+use crate::exchange::{Buffers, Readiness, Serving, Side, Tick};
+use crate::log::queue::Lines;
+use crate::net::pipe::Pipes;
+use crate::route::balance::Cursor;
+use crate::stats::Counters;
+use arc_swap::{ArcSwap, Cache};
+use mio::event::Event;
+use mio::{Events, Poll, Waker};
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Events that one poll brings at most. More wait in the kernel, in order.
+const EVENTS_MAX: usize = 512;
+
+/// How soon log lines that the writer had no room for are offered again.
+const LOG_PAUSE: Duration = Duration::from_millis(5);
+
+/// Microseconds between two troubles that a worker tells of.
+const COMPLAINT_PAUSE_US: u64 = 1_000_000;
+
+/// What a worker begins with.
+#[derive(Debug)]
+pub struct Setup {
+    /// Its number, from 0.
+    pub number: usize,
+    /// The process clock.
+    pub epoch: Epoch,
+    /// Its own listeners, bound.
+    pub listeners: Vec<std::net::TcpListener>,
+    /// What all workers share.
+    pub shared: Arc<Shared>,
+    /// Its own counters.
+    pub counters: Arc<Counters>,
+    /// Its end of the access log.
+    pub lines: Lines,
+    /// Tells the operator something, seldom and without ever waiting.
+    pub say: Say,
+}
+
+/// Tells the operator something. A worker never writes to the standard error itself, for that may block.
+pub type Say = fn(String);
+
+/// A running worker.
+#[derive(Debug)]
+pub struct Handle {
+    /// Ends when the worker has left; with the number of exchanges that it cut.
+    pub thread: JoinHandle<u64>,
+    waker: Waker,
+}
+
+impl Handle {
+    /// Makes the worker look at what is shared.
+    pub fn wake(&self) {
+        // A worker that cannot be woken looks at its next event.
+        let _ = self.waker.wake();
+    }
+}
+
+/// Starts a worker. `left` is called in its thread as the last thing it does, also where it could not begin.
+///
+/// # Errors
+/// No descriptor or thread is left.
+pub fn spawn(setup: Setup, left: impl FnOnce() + Send + 'static) -> io::Result<Handle> {
+    let poll = Poll::new()?;
+    let waker = Waker::new(poll.registry(), Key::new(Kind::Control, 0, 0).token())?;
+    let thread = std::thread::Builder::new().name(format!("worker-{}", setup.number)).spawn(move || {
+        let cut = Worker::new(poll, setup).run();
+        left();
+        cut
+    })?;
+    Ok(Handle { thread, waker })
+}
+
+pub(super) struct Worker {
+    pub(super) poll: Poll,
+    pub(super) clock: Clock,
+    pub(super) shared: Arc<Shared>,
+    cache: Cache<Arc<ArcSwap<Published>>, Arc<Published>>,
+    /// The version that new exchanges are given.
+    pub(super) local: Local,
+    /// For each route of that version, what balancing remembers.
+    pub(super) cursors: Vec<Cursor>,
+    pub(super) number: usize,
+    pub(super) phase: Phase,
+    pub(super) listeners: Vec<Listener>,
+    /// When the operator was last told of a trouble.
+    complained: Tick,
+    /// When listeners that were paused are tried again.
+    pub(super) accept_again: Tick,
+    pub(super) clients: Arena<Client>,
+    pub(super) links: Arena<Link>,
+    pub(super) idle: Idle,
+    pub(super) buffers: Buffers,
+    pub(super) pipes: Pipes,
+    /// Exchanges for later use, the last used on top.
+    #[expect(
+        clippy::vec_box,
+        reason = "it is the box that moves between a client and this store, not the exchange"
+    )]
+    pub(super) spares: Vec<Box<Active>>,
+    pub(super) wheel: Wheel<Key>,
+    due: Vec<(Tick, Key)>,
+    /// Clients that had more to do than one turn allows.
+    pub(super) queue: VecDeque<Key>,
+    pub(super) lines: Lines,
+    pub(super) say: Say,
+    pub(super) counters: Arc<Counters>,
+    random: u64,
+}
+
+impl Worker {
+    fn new(poll: Poll, setup: Setup) -> Self {
+        let clock = Clock::new(setup.epoch);
+        let mut cache = Cache::new(Arc::clone(&setup.shared.published));
+        let local = Rc::new(Arc::clone(cache.load()));
+        let random = 0x9E37_79B9_7F4A_7C15 ^ (clock.now.0 << 8) ^ setup.number as u64;
+        let mut worker = Self {
+            poll,
+            clock,
+            cache,
+            cursors: Vec::new(),
+            local,
+            number: setup.number,
+            phase: Phase::Serving,
+            listeners: Vec::new(),
+            accept_again: Tick::NEVER,
+            complained: Tick::default(),
+            clients: Arena::new(Kind::Client),
+            links: Arena::new(Kind::Backend),
+            idle: Idle::default(),
+            buffers: Buffers::default(),
+            pipes: Pipes::default(),
+            spares: Vec::new(),
+            wheel: Wheel::new(),
+            due: Vec::new(),
+            queue: VecDeque::new(),
+            lines: setup.lines,
+            say: setup.say,
+            counters: setup.counters,
+            random,
+            shared: setup.shared,
+        };
+        worker.begin_cursors();
+        worker.listen(setup.listeners);
+        worker
+    }
+
+    fn begin_cursors(&mut self) {
+        self.cursors.clear();
+        self.cursors.resize(self.local.table.routes().len(), Cursor::starting_at(self.number));
+    }
+
+    pub(super) fn serving(&self) -> Serving {
+        if self.phase == Phase::Serving { Serving::On } else { Serving::Leaving }
+    }
+
+    /// Tells the operator of a trouble; what comes soon after another is not told.
+    pub(super) fn complain(&mut self, words: std::fmt::Arguments<'_>) {
+        if self.clock.now.since_us(self.complained) >= COMPLAINT_PAUSE_US {
+            self.complained = self.clock.now;
+            (self.say)(format!("worker {}: {words}", self.number));
+        }
+    }
+
+    /// A random number (xorshift): for balancing, never for secrets.
+    pub(super) fn random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+
+    /// Turns until the worker is to leave and nothing is open, or it is to end at once. Says how many exchanges were cut.
+    fn run(mut self) -> u64 {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        loop {
+            let timeout = self.poll_timeout();
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
+                Err(error) => panic!("epoll_wait failed: {error}"),
+            }
+            self.clock.sample();
+            self.look_at_shared();
+            // A poll that was full has not told of everything.
+            if events.iter().count() < EVENTS_MAX {
+                self.idle.polled();
+            }
+            // First those at rest: a connection that is not quiet is dropped before an exchange can take it.
+            for event in &events {
+                self.tell_resting(event);
+            }
+            for event in &events {
+                self.tell(event);
+            }
+            for _ in 0..self.queue.len() {
+                if let Some(key) = self.queue.pop_front() {
+                    if let Some(client) = self.clients.get_mut(key) {
+                        client.queued = false;
+                    }
+                    self.drive(key);
+                }
+            }
+            self.ask_those_due();
+            self.accept_more();
+            match (self.shared.phase(), self.phase) {
+                (Phase::Ending, _) => return self.leave(),
+                (Phase::Leaving, Phase::Serving) => self.begin_to_leave(),
+                _ => {}
+            }
+            if self.phase == Phase::Leaving && self.clients.len() == 0 {
+                return self.leave();
+            }
+            self.lines.flush();
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Duration> {
+        if !self.queue.is_empty() || self.listeners.iter().any(|listener| listener.ready) {
+            return Some(Duration::ZERO);
+        }
+        let mut timeout = self.wheel.next(self.clock.now);
+        if self.accept_again != Tick::NEVER {
+            let pause = Duration::from_micros(self.accept_again.since_us(self.clock.now));
+            timeout = Some(timeout.map_or(pause, |timeout| timeout.min(pause)));
+        }
+        if self.lines.holds_any() {
+            timeout = Some(timeout.map_or(LOG_PAUSE, |timeout| timeout.min(LOG_PAUSE)));
+        }
+        timeout
+    }
+
+    fn look_at_shared(&mut self) {
+        if !Arc::ptr_eq(self.cache.load(), &self.local) {
+            self.local = Rc::new(Arc::clone(self.cache.load()));
+            // Exchanges in store would keep the old version alive.
+            self.spares.clear();
+            self.begin_cursors();
+        }
+    }
+
+    /// The process leaves: clients at rest are closed. Those whose request has arrived, or who wait to be accepted, are served.
+    fn begin_to_leave(&mut self) {
+        self.phase = Phase::Leaving;
+        for key in self.clients.keys() {
+            if let Some(client) = self.clients.get_mut(key)
+                && client.active.is_none()
+            {
+                // A request may have arrived since the poll: closed upon, it would be answered by a reset. At rest it is closed.
+                client.readiness.readable = true;
+                self.drive(key);
+            }
+        }
+        self.stop_accepting();
+    }
+
+    /// Drops a backend connection at rest that turns out not to be quiet.
+    fn tell_resting(&mut self, event: &Event) {
+        let key = Key::of(event.token());
+        if key.kind() != Kind::Backend {
+            return;
+        }
+        let Some(link) = self.links.get(key) else { return };
+        if link.user.is_none() && (event.is_readable() || event.is_read_closed() || event.is_error()) {
+            self.idle.forget(link.backend, key);
+            self.links.remove(key);
+        }
+    }
+
+    fn tell(&mut self, event: &Event) {
+        let key = Key::of(event.token());
+        let readiness = Readiness {
+            readable: event.is_readable(),
+            writable: event.is_writable(),
+            read_closed: event.is_read_closed(),
+            gone: event.is_write_closed() || event.is_error(),
+        };
+        match key.kind() {
+            Kind::Control => {}
+            Kind::Listener => self.listener_ready(key.index()),
+            Kind::Client => {
+                let Some(client) = self.clients.get_mut(key) else { return };
+                if let Some(active) = &mut client.active {
+                    active.exchange.ready(Side::Client, readiness);
+                } else {
+                    client.readiness.readable |= readiness.readable;
+                    client.readiness.writable |= readiness.writable;
+                    client.readiness.read_closed |= readiness.read_closed;
+                    client.readiness.gone |= readiness.gone;
+                    if !(readiness.readable || readiness.read_closed || readiness.gone) {
+                        return;
+                    }
+                }
+                self.drive(key);
+            }
+            Kind::Backend => {
+                let Some(user) = self.links.get(key).and_then(|link| link.user) else {
+                    // It came to rest within this very turn, and this edge is the only one that tells of its end.
+                    return self.tell_resting(event);
+                };
+                let Some(active) = self.clients.get_mut(user).and_then(|client| client.active.as_mut())
+                else {
+                    return;
+                };
+                active.exchange.ready(Side::Backend, readiness);
+                self.drive(user);
+            }
+        }
+    }
+
+    fn ask_those_due(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.expire(self.clock.now, &mut due);
+        for (at, key) in due.drain(..) {
+            match key.kind() {
+                Kind::Client => self.client_due(at, key),
+                Kind::Backend => self.link_due(at, key),
+                Kind::Control | Kind::Listener => {}
+            }
+        }
+        self.due = due;
+    }
+
+    fn client_due(&mut self, at: Tick, key: Key) {
+        let now = self.clock.now;
+        let Some(client) = self.clients.get_mut(key) else { return };
+        if client.asked_at != at {
+            // An earlier question was put in front of this one.
+            return;
+        }
+        client.asked_at = Tick::NEVER;
+        if client.deadline > now {
+            schedule(&mut self.wheel, &mut client.asked_at, client.deadline, key);
+        } else if client.active.is_some() {
+            self.expire(key);
+        } else {
+            self.close_client(key);
+        }
+    }
+
+    /// The process leaves: what is still open is cut.
+    fn leave(mut self) -> u64 {
+        let mut cut = 0;
+        for key in self.clients.keys() {
+            cut += u64::from(self.cut_client(key));
+        }
+        self.lines.flush();
+        cut
+    }
+}

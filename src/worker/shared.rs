@@ -1,0 +1,72 @@
+//! What workers share with the threads that steer them: the published table and settings, the phase, the count of clients.
+
+use crate::exchange::Rules;
+use crate::net::network::Network;
+use crate::route::table::Table;
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::time::Duration;
+
+/// One version of everything that a reload can change. Immutable; a worker looks for a new one once a turn.
+#[derive(Debug)]
+pub struct Published {
+    /// The routes.
+    pub table: Table,
+    /// What exchanges go by.
+    pub rules: Rules,
+    /// A client connection at rest between two requests.
+    pub idle_timeout: Duration,
+    /// A pooled backend connection at rest.
+    pub backend_idle_timeout: Duration,
+    /// Whose X-Forwarded-* are believed.
+    pub trusted: Vec<Network>,
+    /// Client connections, over all workers.
+    pub connections_max: u32,
+}
+
+/// What the process is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It serves.
+    Serving,
+    /// It accepts no more, finishes what is open and leaves.
+    Leaving,
+    /// It leaves at once.
+    Ending,
+}
+
+/// Shared by all workers; written rarely.
+#[derive(Debug)]
+pub struct Shared {
+    /// The version in force.
+    pub published: Arc<ArcSwap<Published>>,
+    phase: AtomicU8,
+    /// Client connections open, over all workers. Written once a connection, never on the way of a request.
+    pub(super) connections: AtomicU32,
+}
+
+impl Shared {
+    /// A serving process with its first table.
+    pub fn new(published: Published) -> Self {
+        Self {
+            published: Arc::new(ArcSwap::from_pointee(published)),
+            phase: AtomicU8::new(Phase::Serving as u8),
+            connections: AtomicU32::new(0),
+        }
+    }
+
+    /// What the process is about.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Serving,
+            1 => Phase::Leaving,
+            _ => Phase::Ending,
+        }
+    }
+
+    /// Sets what the process is about; workers look once a turn, and are to be woken.
+    pub fn set_phase(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+}
