@@ -21,6 +21,7 @@
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("Apex needs a 64-bit target");
 
+pub mod config;
 pub mod echo;
 pub mod exchange;
 pub mod http;
