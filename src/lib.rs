@@ -27,6 +27,7 @@ pub mod exchange;
 pub mod http;
 pub mod log;
 pub mod net;
+pub mod ops;
 pub mod route;
 pub mod stats;
 pub mod worker;

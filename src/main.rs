@@ -1,0 +1,8 @@
+//! The program `apex`: exit codes only.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    apex::ops::run(std::env::args_os().skip(1))
+}

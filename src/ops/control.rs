@@ -1,0 +1,134 @@
+//! The control thread: reloads, and the way out. It publishes what workers go by, and touches nothing of theirs.
+
+use super::difference::Difference;
+use super::operator::{tell, tell_text};
+use super::publish::republish;
+use super::resolve::Resolver;
+use super::signals::News;
+use super::watch;
+use crate::config::{self, Config};
+use crate::worker::{Handle, Phase, Shared};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+/// How long workers may take to end at once before they are left behind.
+const ENDING_WAIT: Duration = Duration::from_secs(2);
+
+/// What the control thread holds.
+pub(super) struct Control<'a> {
+    /// The file; none in the demo.
+    pub(super) path: Option<&'a Path>,
+    /// What is in force.
+    pub(super) config: Config,
+    pub(super) shared: Arc<Shared>,
+    pub(super) resolver: Resolver,
+    pub(super) workers: Vec<Handle>,
+    /// The descriptor limit.
+    pub(super) descriptors: u64,
+    pub(super) news: Sender<News>,
+    pub(super) received: Receiver<News>,
+}
+
+impl Control<'_> {
+    /// Serves until it is told to leave, and leaves.
+    pub(super) fn run(mut self) -> ExitCode {
+        let mut watched = false;
+        loop {
+            if self.config.server.watch && !watched {
+                watched = self.watch();
+            }
+            match self.received.recv() {
+                Ok(News::Reload) => self.reload(),
+                Ok(News::FileChanged) if self.config.server.watch => self.reload(),
+                Ok(News::FileChanged) => {}
+                Ok(News::Leave) => return self.leave(),
+                Ok(News::WorkerLeft) | Err(_) => {
+                    tell(format_args!("a worker ended unasked"));
+                    return ExitCode::FAILURE;
+                }
+            }
+        }
+    }
+
+    /// True where the file is watched from now on, or cannot be.
+    fn watch(&self) -> bool {
+        if let Some(path) = self.path
+            && let Err(error) = watch::start(path, self.news.clone())
+        {
+            tell(format_args!("{} cannot be watched: {error}; SIGHUP still reloads it", path.display()));
+        }
+        true
+    }
+
+    /// Reads the file again. A broken one changes nothing.
+    fn reload(&mut self) {
+        let Some(path) = self.path else {
+            tell(format_args!("the demo has no file to reload"));
+            return;
+        };
+        match config::load(path) {
+            Ok(mut config) => {
+                let difference = Difference::between(&self.config, &config);
+                republish(&config, &self.shared, &self.resolver, self.descriptors, &self.workers);
+                // What only a start can change is as it was, so that the next reload tells of it again.
+                config.server.listen.clone_from(&self.config.server.listen);
+                config.server.workers = self.config.server.workers;
+                self.config = config;
+                tell(format_args!("reloaded {}: {difference}", path.display()));
+            }
+            Err(problems) => {
+                let words = format!("apex: {} was not reloaded: the table in force stays", path.display());
+                tell_text(format!("{problems}\n{words}\n"));
+            }
+        }
+    }
+
+    /// Lets open exchanges finish within their time; a second signal ends it at once.
+    fn leave(self) -> ExitCode {
+        let patience = self.config.server.shutdown_timeout;
+        tell(format_args!("leaving: open exchanges have {} s to finish", patience.as_secs_f64()));
+        self.set_phase(Phase::Leaving);
+        let mut left = 0;
+        let in_time = self.await_workers(&mut left, patience);
+        if !in_time {
+            self.set_phase(Phase::Ending);
+            let _ = self.await_workers(&mut left, ENDING_WAIT);
+        }
+        let all_left = left == self.workers.len();
+        let mut cut = 0;
+        for worker in self.workers {
+            // One that has told so is at its very end; one that has not may be stuck, and is left behind.
+            if all_left || worker.thread.is_finished() {
+                cut += worker.thread.join().unwrap_or(0);
+            }
+        }
+        tell(format_args!("left, {cut} exchange(s) cut"));
+        ExitCode::SUCCESS
+    }
+
+    fn set_phase(&self, phase: Phase) {
+        self.shared.set_phase(phase);
+        self.workers.iter().for_each(Handle::wake);
+    }
+
+    /// Waits until all workers have left; false where the time is up or another signal came.
+    fn await_workers(&self, left: &mut usize, patience: Duration) -> bool {
+        let epoch = crate::worker::Epoch::start();
+        while *left < self.workers.len() {
+            let spent = Duration::from_micros(epoch.now().0);
+            match self.received.recv_timeout(patience.saturating_sub(spent)) {
+                Ok(News::WorkerLeft) => *left += 1,
+                Ok(News::Leave) => {
+                    tell(format_args!("told again: leaving at once"));
+                    return false;
+                }
+                Ok(News::Reload | News::FileChanged) => {}
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,204 @@
+//! What a reload changes: the difference of two configurations, typed, and in words.
+
+use crate::config::{Config, Server};
+use crate::route::spec::{BackendSpec, RouteSpec};
+use std::fmt;
+
+/// What happens to one route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteChange {
+    /// It is new.
+    Added(String),
+    /// It is gone.
+    Removed(String),
+    /// It stays, with something about it changed.
+    Changed {
+        /// Its name.
+        name: String,
+        /// Keys that changed, `backends` aside.
+        keys: Vec<&'static str>,
+        /// Addresses that are new among its backends.
+        backends_added: Vec<String>,
+        /// Addresses that are gone from its backends.
+        backends_removed: Vec<String>,
+        /// Addresses whose weight changed.
+        backends_changed: Vec<String>,
+    },
+}
+
+/// The difference of two configurations.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Difference {
+    /// Routes, in the order of the new file, those removed last.
+    pub routes: Vec<RouteChange>,
+    /// Keys of `[server]` that take effect at once.
+    pub server: Vec<&'static str>,
+    /// Keys of `[server]` that take effect at the next start.
+    pub restart: Vec<&'static str>,
+}
+
+impl Difference {
+    /// What `new` changes of `old`.
+    pub fn between(old: &Config, new: &Config) -> Self {
+        let mut routes = Vec::new();
+        let by_name: std::collections::HashMap<&str, &RouteSpec> =
+            old.routes.iter().map(|route| (route.name.as_str(), route)).collect();
+        for route in &new.routes {
+            match by_name.get(route.name.as_str()) {
+                None => routes.push(RouteChange::Added(route.name.clone())),
+                Some(before) if *before != route => routes.push(change_of(before, route)),
+                Some(_) => {}
+            }
+        }
+        let kept: std::collections::HashSet<&str> =
+            new.routes.iter().map(|route| route.name.as_str()).collect();
+        for route in old.routes.iter().filter(|route| !kept.contains(route.name.as_str())) {
+            routes.push(RouteChange::Removed(route.name.clone()));
+        }
+        let (server, restart) = server_keys(&old.server, &new.server);
+        Self { routes, server, restart }
+    }
+
+    /// Nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.routes.is_empty() && self.server.is_empty() && self.restart.is_empty()
+    }
+}
+
+fn change_of(before: &RouteSpec, after: &RouteSpec) -> RouteChange {
+    let differs = [
+        ("host", before.host != after.host),
+        ("path_prefix", before.path_prefix != after.path_prefix),
+        ("strip_prefix", before.strip_prefix != after.strip_prefix),
+        ("load_balancing", before.balancing != after.balancing),
+        ("body_bytes_max", before.body_bytes_max != after.body_bytes_max),
+    ];
+    let missing = |from: &[BackendSpec], among: &[BackendSpec]| -> Vec<String> {
+        let missing = from.iter().filter(|one| !among.iter().any(|other| other.address == one.address));
+        missing.map(|one| one.address.authority()).collect()
+    };
+    let other_weight = |one: &&BackendSpec| {
+        before.backends.iter().any(|old| old.address == one.address && old.weight != one.weight)
+    };
+    let reweighted = after.backends.iter().filter(other_weight);
+    RouteChange::Changed {
+        name: after.name.clone(),
+        keys: differs.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect(),
+        backends_added: missing(&after.backends, &before.backends),
+        backends_removed: missing(&before.backends, &after.backends),
+        backends_changed: reweighted.map(|one| one.address.authority()).collect(),
+    }
+}
+
+/// Keys that differ: those that a reload applies, and those that it cannot.
+fn server_keys(old: &Server, new: &Server) -> (Vec<&'static str>, Vec<&'static str>) {
+    let at_once = [
+        ("timeout_secs", old.timeout != new.timeout),
+        ("header_timeout_secs", old.header_timeout != new.header_timeout),
+        ("idle_timeout_secs", old.idle_timeout != new.idle_timeout),
+        ("connect_timeout_secs", old.connect_timeout != new.connect_timeout),
+        ("backend_idle_timeout_secs", old.backend_idle_timeout != new.backend_idle_timeout),
+        ("shutdown_timeout_secs", old.shutdown_timeout != new.shutdown_timeout),
+        ("head_bytes_max", old.head.head_bytes_max != new.head.head_bytes_max),
+        ("fields_max", old.head.fields_max != new.head.fields_max),
+        ("target_bytes_max", old.head.target_bytes_max != new.head.target_bytes_max),
+        ("body_bytes_max", old.body_bytes_max != new.body_bytes_max),
+        ("connections_max", old.connections_max != new.connections_max),
+        ("trusted_proxies", old.trusted_proxies != new.trusted_proxies),
+        ("access_log", old.access_log != new.access_log),
+        ("watch", old.watch != new.watch),
+    ];
+    let at_start = [("listen", old.listen != new.listen), ("workers", old.workers != new.workers)];
+    let differing = |keys: &[(&'static str, bool)]| {
+        keys.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect()
+    };
+    (differing(&at_once), differing(&at_start))
+}
+
+/// More changed routes than these are counted, not named: the line is for a person.
+const NAMED_MAX: usize = 20;
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return write!(f, "nothing changed");
+        }
+        let mut parts: Vec<String> = self.routes.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+        if self.routes.len() > NAMED_MAX {
+            parts.push(format!("{} more routes changed", self.routes.len() - NAMED_MAX));
+        }
+        if !self.server.is_empty() {
+            parts.push(format!("server: {}", self.server.join(", ")));
+        }
+        if !self.restart.is_empty() {
+            parts.push(format!("at the next start only: {}", self.restart.join(", ")));
+        }
+        write!(f, "{}", parts.join("; "))
+    }
+}
+
+impl fmt::Display for RouteChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Added(name) => write!(f, "route `{name}` added"),
+            Self::Removed(name) => write!(f, "route `{name}` removed"),
+            Self::Changed { name, keys, backends_added, backends_removed, backends_changed } => {
+                let mut parts: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+                parts.extend(backends_added.iter().map(|one| format!("+{one}")));
+                parts.extend(backends_removed.iter().map(|one| format!("-{one}")));
+                parts.extend(backends_changed.iter().map(|one| format!("weight of {one}")));
+                if parts.is_empty() {
+                    parts.push(String::from("order of backends"));
+                }
+                write!(f, "route `{name}` changed ({})", parts.join(", "))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    fn config(text: &str) -> Config {
+        parse(text, "apex.toml").unwrap()
+    }
+
+    fn told(old: &str, new: &str) -> String {
+        Difference::between(&config(old), &config(new)).to_string()
+    }
+
+    const PLAIN: &str = "[[routes]]\nname = \"a\"\nbackends = [{ url = \"http://127.0.0.1:1\" }]\n";
+
+    #[test]
+    fn says_what_a_reload_changes() {
+        let cases = [
+            (PLAIN.to_owned(), "nothing changed"),
+            (PLAIN.replace("name = \"a\"", "name = \"b\""), "route `b` added; route `a` removed"),
+            (
+                PLAIN.replace("http://127.0.0.1:1", "http://127.0.0.1:2"),
+                "route `a` changed (+127.0.0.1:2, -127.0.0.1:1)",
+            ),
+            (PLAIN.replace("\" }", "\", weight = 2 }"), "route `a` changed (weight of 127.0.0.1:1)"),
+            (
+                format!("{PLAIN}path_prefix = \"/x\"\nstrip_prefix = true\n"),
+                "route `a` changed (path_prefix, strip_prefix)",
+            ),
+            (
+                format!("[server]\ntimeout_secs = 4\nworkers = 3\n{PLAIN}"),
+                "server: timeout_secs, header_timeout_secs; at the next start only: workers",
+            ),
+        ];
+        for (new, words) in cases {
+            assert_eq!(told(PLAIN, &new), words, "{new}");
+        }
+    }
+
+    #[test]
+    fn says_that_only_the_order_changed() {
+        let one = "[[routes]]\nname = \"a\"\nbackends = [{ url = \"http://a\" }, { url = \"http://b\" }]\n";
+        let two = "[[routes]]\nname = \"a\"\nbackends = [{ url = \"http://b\" }, { url = \"http://a\" }]\n";
+        assert_eq!(told(one, two), "route `a` changed (order of backends)");
+    }
+}

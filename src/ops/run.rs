@@ -1,0 +1,152 @@
+//! The proxy from its start to its end: what is started, in which order, and who watches over it.
+
+use super::complain;
+use super::control::Control;
+use super::demo::Demo;
+use super::operator::{self, tell};
+use super::publish::first;
+use super::resolve::Resolver;
+use super::signals::{self, News};
+use crate::config::{self, Config};
+use crate::log::writer::{Stopped, Writer};
+use crate::net::{listener, process};
+use crate::stats::Counters;
+use crate::worker::{self, Epoch, Setup, Shared};
+use listenfd::ListenFd;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+/// Runs the proxy with the file at `path`.
+pub fn run(path: &Path) -> ExitCode {
+    // Inherited listeners are taken before anything else: that edits the environment, so no thread may run yet.
+    let inherited = inherited_listeners();
+    match config::load(path) {
+        Ok(config) => told(serve(config, Some(path), inherited)),
+        Err(problems) => super::check::refuse(&problems),
+    }
+}
+
+/// Runs the shipped file with its two backends started inside the same process.
+pub fn demo() -> ExitCode {
+    let inherited = inherited_listeners();
+    let demo = match Demo::start() {
+        Ok(demo) => demo,
+        Err(words) => return complain(&format!("apex: {words}\n"), ExitCode::FAILURE),
+    };
+    let _ = complain(&demo.words(), ExitCode::SUCCESS);
+    let config = demo.config.clone();
+    told(serve(config, None, inherited))
+}
+
+fn told(result: Result<ExitCode, String>) -> ExitCode {
+    result.unwrap_or_else(|words| complain(&format!("apex: {words}\n"), ExitCode::FAILURE))
+}
+
+/// Listeners that the process was started with (systemd's `LISTEN_FDS`).
+fn inherited_listeners() -> Vec<TcpListener> {
+    let mut passed = ListenFd::from_env();
+    (0..passed.len()).filter_map(|index| passed.take_tcp_listener(index).ok().flatten()).collect()
+}
+
+fn serve(config: Config, path: Option<&Path>, inherited: Vec<TcpListener>) -> Result<ExitCode, String> {
+    let epoch = Epoch::start();
+    let (news, received) = mpsc::channel();
+    // Before a port is open: who finds it open may send a signal.
+    signals::listen(news.clone()).map_err(|error| format!("signals cannot be handled: {error}"))?;
+    let descriptors = process::raise_descriptor_limit();
+    let workers = match config.server.workers {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        workers => workers,
+    };
+    let published = first(&config, descriptors);
+    let shared = Arc::new(Shared::new(published));
+    let resolver = Resolver::start(Arc::clone(&shared.published))
+        .map_err(|error| format!("names cannot be resolved: {error}"))?;
+    resolver.resolve(&shared.published.load());
+    let listeners = bind_all(&config.server.listen, inherited, workers)?;
+    let log = open_log()?;
+    let counters: Vec<Arc<Counters>> = (0..workers).map(|_| Arc::default()).collect();
+    let mut handles = Vec::new();
+    for (number, listeners) in listeners.into_iter().enumerate() {
+        let lines = log.lines();
+        let setup = Setup {
+            number,
+            epoch,
+            listeners,
+            shared: Arc::clone(&shared),
+            counters: Arc::clone(&counters[number]),
+            lines,
+            say: |words| tell(format_args!("{words}")),
+        };
+        let news = news.clone();
+        let left = move || {
+            let _ = news.send(News::WorkerLeft);
+        };
+        let handle =
+            worker::spawn(setup, left).map_err(|error| format!("worker {number} cannot start: {error}"))?;
+        handles.push(handle);
+    }
+    say_serving(&config, workers);
+    let control = Control { path, config, shared, resolver, workers: handles, descriptors, news, received };
+    let code = control.run();
+    if log.stop() == Stopped::Abandoned {
+        tell(format_args!("the access log is stuck: its last lines are lost"));
+    }
+    operator::finish();
+    Ok(code)
+}
+
+fn say_serving(config: &Config, workers: usize) {
+    let listen: Vec<String> = config.server.listen.iter().map(ToString::to_string).collect();
+    let (routes, listen) = (config.routes.len(), listen.join(", "));
+    tell(format_args!("serving {routes} route(s) on {listen} with {workers} worker(s)"));
+}
+
+/// For each worker its listeners: inherited ones where an address was passed down, else its own.
+fn bind_all(
+    listen: &[SocketAddr],
+    mut inherited: Vec<TcpListener>,
+    workers: usize,
+) -> Result<Vec<Vec<TcpListener>>, String> {
+    let mut by_worker: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
+    for &address in listen {
+        let refused = |error: std::io::Error| format!("cannot listen on {address}: {error}");
+        let passed = inherited.iter().position(|one| one.local_addr().is_ok_and(|local| local == address));
+        if let Some(index) = passed {
+            let shared = inherited.swap_remove(index);
+            for listeners in &mut by_worker {
+                listeners.push(shared.try_clone().map_err(refused)?);
+            }
+            listener::adopt(&shared).map_err(refused)?;
+            continue;
+        }
+        // With SO_REUSEPORT a second Apex would take half of the connections without a word: so it is asked for alone first.
+        listener::is_free(address).map_err(refused)?;
+        let mut bound = address;
+        for listeners in &mut by_worker {
+            let listener = listener::bind(bound).map_err(refused)?;
+            // Of port 0 the first one takes a free port, and the others the same.
+            bound = listener.local_addr().map_err(refused)?;
+            listeners.push(listener);
+        }
+        if bound != address {
+            tell(format_args!("{address} is {bound}"));
+        }
+    }
+    for unwanted in inherited {
+        let address = unwanted.local_addr().map_or_else(|_| String::from("?"), |address| address.to_string());
+        tell(format_args!("the inherited listener on {address} stands not in `listen`: it is closed"));
+    }
+    Ok(by_worker)
+}
+
+/// The access log goes to the standard output, unbuffered: its writer gathers lines by itself.
+fn open_log() -> Result<Writer, String> {
+    let out =
+        process::standard_output().map_err(|error| format!("the standard output is closed: {error}"))?;
+    Writer::spawn(out, std::io::stderr())
+        .map_err(|error| format!("the access log cannot be written: {error}"))
+}

@@ -1,0 +1,74 @@
+//! The program's calls that bind nothing: exit codes, and which stream says what.
+
+use std::process::{Command, Output, Stdio};
+
+const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/apex.toml");
+
+fn apex(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_apex")).args(args).stdin(Stdio::null()).output().expect("apex runs")
+}
+
+/// Exit code, and the two streams as text.
+fn told(args: &[&str]) -> (Option<i32>, String, String) {
+    let output = apex(args);
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn help_and_version_go_to_the_standard_output() {
+    let (code, out, err) = told(&["--help"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.starts_with("apex: a reverse proxy"), "{out}");
+    let version = format!("apex {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(told(&["-V"]), (Some(0), version, String::new()));
+}
+
+#[test]
+fn a_call_not_understood_is_exit_2() {
+    let (code, out, err) = told(&["--chek"]);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert_eq!(err, "apex: unknown flag `--chek`\n  did you mean `--check`?\n");
+    assert_eq!(told(&["-c", SHIPPED, "--explain", "GET /a b"]).0, Some(2));
+}
+
+#[test]
+fn check_sums_up_or_tells_every_error() {
+    let (code, out, err) = told(&["--config", SHIPPED, "--check"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert_eq!(out, format!("{SHIPPED}: ok, 1 route, 2 backends, listening on 0.0.0.0:8080\n"));
+    let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("broken.toml");
+    std::fs::write(&file, "[server]\nworkrs = 1\n").unwrap();
+    let name = file.to_str().unwrap();
+    let (code, out, err) = told(&["-tc", name]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.contains(&format!("--> {name}:2:1\n")), "{err}");
+    assert!(err.ends_with(&format!("\n{name}: 2 errors\n")), "{err}");
+    assert_eq!(told(&["-c", name, "--explain", "/"]), (Some(1), String::new(), err));
+    std::fs::remove_dir_all(dir).unwrap();
+    let (code, _, err) = told(&["-t", "-c", "no-such-dir/apex.toml"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("there is no such file"), "{err}");
+}
+
+#[test]
+fn explain_says_which_route_takes_a_request() {
+    let (code, out, err) = told(&["-c", SHIPPED, "--explain", "GET http://host/path"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains("the route `my-api` takes it"), "{out}");
+    assert_eq!(told(&["-c", SHIPPED, "--explain", "CONNECT host:1"]).0, Some(1));
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_error() {
+    for args in [&["--help"][..], &["-t", "-c", SHIPPED], &["--nonsense"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut call = Command::new(env!("CARGO_BIN_EXE_apex"));
+        call.args(args).stdin(Stdio::null()).stdout(writer.try_clone().unwrap()).stderr(writer);
+        let code = call.status().unwrap().code();
+        assert!(matches!(code, Some(0 | 2)), "{args:?}: {code:?}");
+    }
+}
