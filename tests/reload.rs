@@ -1,0 +1,185 @@
+//! A running Apex that is told something by a signal: a new file (SIGHUP), an orderly end (SIGTERM), an end at once.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    reason = "tests measure and wait"
+)]
+
+mod support;
+
+use rustix::process::Signal;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use support::process::{FIRST_ROUTE_LINE, until};
+use support::{Apex, Backend, SOON, all, echo, get, ok, route};
+
+/// Asks until the answer is this one.
+fn await_answer(apex: &Apex, target: &str, wanted: &str) {
+    until(wanted, || (apex.client().ask(get(target)).text() == wanted).then_some(()));
+}
+
+/// A backend that answers when it is told to; it tells when it is asked.
+fn held() -> (Backend, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let (tell, asked) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    let released = std::sync::Mutex::new(released);
+    let backend = Backend::start(move |_, mut wire| {
+        while wire.try_request().is_some() {
+            tell.send(()).unwrap();
+            if released.lock().unwrap().recv_timeout(SOON).is_err() {
+                return;
+            }
+            wire.try_send(ok("held"));
+        }
+    });
+    (backend, asked, release)
+}
+
+#[test]
+fn a_new_file_takes_effect_without_closing_anything() {
+    let (one, two) = (Backend::answering(ok("one")), Backend::answering(ok("two")));
+    let apex = Apex::start(&all(&[one.addr()]));
+    let mut client = apex.client();
+    assert_eq!(client.ask(get("/")).text(), "one");
+    apex.rewrite("", &all(&[two.addr()]));
+    apex.signal(Signal::HUP);
+    await_answer(&apex, "/", "two");
+    assert_eq!(client.ask(get("/")).text(), "two", "the connection that was open goes on, by the new table");
+}
+
+#[test]
+fn an_exchange_under_way_keeps_its_backend() {
+    let (backend, asked, release) = held();
+    let two = Backend::answering(ok("two"));
+    let apex = Apex::start(&all(&[backend.addr()]));
+    let mut client = apex.client();
+    client.send(get("/"));
+    asked.recv_timeout(SOON).unwrap();
+    apex.rewrite("", &all(&[two.addr()]));
+    apex.signal(Signal::HUP);
+    // Not by asking again and again: what is asked before the new table is there would be held too.
+    until("reloaded", || apex.stderr.all().iter().any(|line| line.contains("reloaded")).then_some(()));
+    assert_eq!(apex.client().ask(get("/")).text(), "two");
+    release.send(()).unwrap();
+    assert_eq!(client.response().text(), "held");
+}
+
+#[test]
+fn routes_come_and_go() {
+    let origin = echo();
+    let port = origin.local_addr().port();
+    let apex = Apex::start(&route("a", "path_prefix = \"/a\"", &[origin.local_addr()]));
+    assert_eq!(apex.client().ask(get("/b")).status(), 404);
+    apex.rewrite("", &route("b", "path_prefix = \"/b\"", &[origin.local_addr()]));
+    apex.signal(Signal::HUP);
+    await_answer(&apex, "/b", &format!("port {port} GET /b\n"));
+    assert_eq!(apex.client().ask(get("/a")).status(), 404);
+}
+
+#[test]
+fn a_broken_file_changes_nothing_and_is_named() {
+    let origin = Backend::answering(ok("one"));
+    let apex = Apex::start(&all(&[origin.addr()]));
+    let good = all(&[origin.addr()]);
+    // What is wrong, and the line of it, counted from that of `[[routes]]`.
+    let cases = [
+        ("an unknown key", format!("{good}path_prefx = \"/\"\n"), 4),
+        ("a wrong type", good.replace("name = \"all\"", "name = 7"), 1),
+        ("not TOML", format!("{good}oh no\n"), 4),
+        ("no such balancing", format!("{good}load_balancing = \"best\"\n"), 4),
+    ];
+    for (case, routes, line) in cases {
+        apex.rewrite("", &routes);
+        let before = apex.stderr.all().len();
+        apex.signal(Signal::HUP);
+        let place = format!("apex.toml:{}:", FIRST_ROUTE_LINE + line);
+        let said = apex.stderr.find_behind(before, |text| text.contains(&place));
+        let column = said.split(&place).nth(1).unwrap();
+        assert!(column.starts_with(|c: char| c.is_ascii_digit()), "{case}: no column in {said:?}");
+        assert_eq!(apex.client().ask(get("/")).text(), "one", "{case}");
+    }
+    // And a good file is taken up again behind them.
+    let two = Backend::answering(ok("two"));
+    apex.rewrite("", &all(&[two.addr()]));
+    apex.signal(Signal::HUP);
+    await_answer(&apex, "/", "two");
+}
+
+#[test]
+fn no_request_is_lost_while_files_change() {
+    let (one, two) = (echo(), echo());
+    let apex = Apex::start(&all(&[one.local_addr()]));
+    let mut client = apex.client();
+    for round in 0..20 {
+        let origin = if round % 2 == 0 { &two } else { &one };
+        apex.rewrite("", &all(&[origin.local_addr()]));
+        apex.signal(Signal::HUP);
+        for _ in 0..20 {
+            assert_eq!(client.ask(get("/")).status(), 200, "round {round}");
+        }
+    }
+}
+
+#[test]
+fn an_orderly_end_finishes_what_is_open() {
+    let (backend, asked, release) = held();
+    let mut apex = Apex::start(&all(&[backend.addr()]));
+    let (mut client, mut idle) = (apex.client(), apex.client());
+    client.send(get("/"));
+    asked.recv_timeout(SOON).unwrap();
+    apex.signal(Signal::TERM);
+    apex.await_refusing();
+    idle.expect_end();
+    assert!(!apex.has_ended(), "an exchange is open still");
+    release.send(()).unwrap();
+    let answer = client.response();
+    assert_eq!((answer.text(), answer.field("Connection")), ("held", Some("close")));
+    client.expect_end();
+    assert_eq!(apex.exit().code(), Some(0));
+}
+
+#[test]
+fn an_orderly_end_does_not_wait_for_ever() {
+    let (backend, asked, _release) = held();
+    let mut apex = Apex::with("shutdown_timeout_secs = 0.5", &all(&[backend.addr()]));
+    let mut client = apex.client();
+    client.send(get("/"));
+    asked.recv_timeout(SOON).unwrap();
+    let began = Instant::now();
+    apex.signal(Signal::TERM);
+    apex.exit();
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(400) && took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    for second in [Signal::TERM, Signal::INT] {
+        let (backend, asked, _release) = held();
+        let mut apex = Apex::start(&all(&[backend.addr()]));
+        let mut client = apex.client();
+        client.send(get("/"));
+        asked.recv_timeout(SOON).unwrap();
+        apex.signal(Signal::TERM);
+        // Refused connections show that the first signal was taken; two of a kind at once could count as one.
+        apex.await_refusing();
+        assert!(!apex.has_ended());
+        let began = Instant::now();
+        apex.signal(second);
+        apex.exit();
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+}
+
+#[test]
+fn an_idle_apex_ends_at_once() {
+    let origin = echo();
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut apex = Apex::start(&all(&[origin.local_addr()]));
+        apex.client().ask(get("/"));
+        apex.signal(signal);
+        let status = apex.exit();
+        assert!(signal != Signal::TERM || status.code() == Some(0), "{status}");
+    }
+}

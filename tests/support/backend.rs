@@ -1,0 +1,83 @@
+//! A backend whose every move a test writes down, and one that nobody listens at.
+
+use super::Wire;
+use rustix::net::{AddressFamily, SocketType};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+/// A scripted backend: each connection it accepts runs the script in a thread of its own.
+pub struct Backend {
+    addr: SocketAddr,
+    accepted: Arc<AtomicUsize>,
+    stops: Arc<AtomicBool>,
+}
+
+impl Backend {
+    /// `script` is given each connection and its number, from 0. What it learns it sends to its test through a channel: a
+    /// panic in it only ends its own connection.
+    pub fn start(script: impl Fn(usize, Wire) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let stops = Arc::new(AtomicBool::new(false));
+        let (counter, stop, script) = (Arc::clone(&accepted), Arc::clone(&stops), Arc::new(script));
+        thread::spawn(move || {
+            for socket in listener.incoming().map_while(Result::ok) {
+                if stop.load(Ordering::Acquire) {
+                    break;
+                }
+                let (number, script) = (counter.fetch_add(1, Ordering::AcqRel), Arc::clone(&script));
+                thread::spawn(move || script(number, Wire::new(socket)));
+            }
+        });
+        Self { addr, accepted, stops }
+    }
+
+    /// Answers every request of every connection with the same bytes.
+    pub fn answering(answer: impl Into<Vec<u8>>) -> Self {
+        let answer = answer.into();
+        Self::start(move |_, mut wire| while wire.try_request().is_some() && wire.try_send(&answer) {})
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Connections accepted so far.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.stops.store(true, Ordering::Release);
+        // The thread that accepts is woken by a last connection; if that fails it goes with the process.
+        let _ = TcpStream::connect(self.addr);
+    }
+}
+
+/// An address that refuses connections for as long as this value lives: bound, so that nobody
+/// else is given its port, but not listening. A listener with `SO_REUSEPORT` may join it there.
+pub struct Refusing {
+    addr: SocketAddr,
+    _socket: OwnedFd,
+}
+
+impl Refusing {
+    pub fn new() -> Self {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        rustix::net::sockopt::set_socket_reuseaddr(&socket, true).unwrap();
+        rustix::net::sockopt::set_socket_reuseport(&socket, true).unwrap();
+        rustix::net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let addr = SocketAddr::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap();
+        Self { addr, _socket: socket }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}

@@ -1,0 +1,256 @@
+//! Apex as a process of its own: started on a free port with a file of its own, watched, ended with its test.
+//!
+//! `APEX_BIN` names another binary than the one cargo built, `APEX_WRAP` a command that runs it (`chroot DIR`), `APEX_ROOT` a
+//! directory that is taken off the front of the path of the file (for such a chroot; `TMPDIR` must then stand in it).
+
+use super::{SOON, Wire};
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, LazyLock, Mutex};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+/// Tries for a port that nobody else takes between its choice and its use.
+const PORT_TRIES: usize = 5;
+
+/// Between two looks at something that tells nobody when it changes.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A running Apex.
+pub struct Apex {
+    child: Child,
+    addr: SocketAddr,
+    dir: Dir,
+    pub stdout: Lines,
+    pub stderr: Lines,
+}
+
+impl Apex {
+    /// With these routes and the plainest `[server]`.
+    pub fn start(routes: &str) -> Self {
+        Self::with("", routes)
+    }
+
+    /// With more keys of `[server]`. One worker, unless they say otherwise, so that turns can be counted.
+    pub fn with(server: &str, routes: &str) -> Self {
+        for _ in 0..PORT_TRIES {
+            let mut apex = Self::spawn(server, routes);
+            let Err(status) = apex.await_listening() else { return apex };
+            let said = apex.stderr.all();
+            let is_taken = said.iter().any(|line| line.to_lowercase().contains("in use"));
+            assert!(is_taken, "Apex ended with {status}: {said:#?}");
+        }
+        panic!("no free port in {PORT_TRIES} tries");
+    }
+
+    fn spawn(server: &str, routes: &str) -> Self {
+        let (dir, addr) = (Dir::new(), free_addr());
+        fs::write(dir.file(), config(addr, server, routes)).unwrap();
+        let mut child = spawn(&dir.file());
+        let stdout = Lines::of(child.stdout.take().unwrap());
+        let stderr = Lines::of(child.stderr.take().unwrap());
+        Self { child, addr, dir, stdout, stderr }
+    }
+
+    /// Writes the file anew.
+    pub fn rewrite(&self, server: &str, routes: &str) {
+        fs::write(self.dir.file(), config(self.addr, server, routes)).unwrap();
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The path of its file.
+    pub fn file(&self) -> PathBuf {
+        self.dir.file()
+    }
+
+    /// A new client connection.
+    pub fn client(&self) -> Wire {
+        Wire::connect(self.addr)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Waits until it has ended.
+    pub fn exit(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + SOON;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "Apex does not end: {:#?}", self.stderr.all());
+            self.stderr.pause();
+        }
+    }
+
+    /// Has it ended?
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits until connections are refused.
+    pub fn await_refusing(&self) {
+        until("Apex still accepts connections", || {
+            self.stderr.pause();
+            TcpStream::connect_timeout(&self.addr, SOON).is_err().then_some(())
+        });
+    }
+
+    /// Resident memory, octets.
+    pub fn resident_bytes(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let kibibytes: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        kibibytes * 1024
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    fn await_listening(&mut self) -> Result<(), ExitStatus> {
+        let deadline = Instant::now() + SOON;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Err(status);
+            }
+            if TcpStream::connect_timeout(&self.addr, SOON).is_ok() {
+                return Ok(());
+            }
+            assert!(Instant::now() < deadline, "Apex does not listen: {:#?}", self.stderr.all());
+            self.stderr.pause();
+        }
+    }
+}
+
+impl Drop for Apex {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way it is collected here.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Looks until there is something; `missing` says what there should have been.
+pub fn until<T>(missing: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + SOON;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{missing}");
+    }
+}
+
+fn config(addr: SocketAddr, server: &str, routes: &str) -> String {
+    let workers = if server.contains("workers") { "" } else { "workers = 1" };
+    format!("[server]\nlisten = \"{addr}\"\n{workers}\n{server}\n{routes}")
+}
+
+/// The line of the file that the first line of the routes stands in, if `server` is empty.
+pub const FIRST_ROUTE_LINE: usize = 5;
+
+fn spawn(file: &Path) -> Child {
+    let binary = env::var("APEX_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_apex").to_owned());
+    let wrap = env::var("APEX_WRAP").unwrap_or_default();
+    let mut words = wrap.split_whitespace().chain([binary.as_str()]);
+    let root = env::var("APEX_ROOT").unwrap_or_default();
+    let inside = file.strip_prefix(&root).map_or(file.to_owned(), |path| Path::new("/").join(path));
+    let path = if root.is_empty() { file } else { &inside };
+    Command::new(words.next().unwrap())
+        .args(words)
+        .arg("--config")
+        .arg(path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// A port that is free now, and that no other test of this process was given.
+fn free_addr() -> SocketAddr {
+    static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+    loop {
+        let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        if GIVEN.lock().unwrap().insert(addr.port()) {
+            return addr;
+        }
+    }
+}
+
+/// A directory that goes with its test.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("apex-test-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("apex.toml")
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The lines that a process writes, as they come.
+#[derive(Clone)]
+pub struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
+
+impl Lines {
+    fn of(source: impl Read + Send + 'static) -> Self {
+        let lines = Self(Arc::default());
+        let shared = Arc::clone(&lines.0);
+        thread::spawn(move || {
+            for line in BufReader::new(source).split(b'\n').map_while(Result::ok) {
+                shared.0.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
+                shared.1.notify_all();
+            }
+        });
+        lines
+    }
+
+    /// All that came so far.
+    pub fn all(&self) -> Vec<String> {
+        self.0.0.lock().unwrap().clone()
+    }
+
+    /// The first line that is looked for, waited for if it did not come yet.
+    pub fn find(&self, is_it: impl Fn(&str) -> bool) -> String {
+        self.find_behind(0, is_it)
+    }
+
+    /// As [`Lines::find`], but not among the first `count` lines.
+    pub fn find_behind(&self, count: usize, is_it: impl Fn(&str) -> bool) -> String {
+        let (lines, changed) = &*self.0;
+        let guard = lines.lock().unwrap();
+        let is_missing = |lines: &mut Vec<String>| !lines.iter().skip(count).any(|line| is_it(line));
+        let (guard, _) = changed.wait_timeout_while(guard, SOON, is_missing).unwrap();
+        let found = guard.iter().skip(count).find(|line| is_it(line)).cloned();
+        found.unwrap_or_else(|| panic!("no such line among {guard:#?}"))
+    }
+
+    /// Waits for a line, but only a moment.
+    fn pause(&self) {
+        let (lines, changed) = &*self.0;
+        drop(changed.wait_timeout(lines.lock().unwrap(), LOOK).unwrap());
+    }
+}
