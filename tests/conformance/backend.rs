@@ -22,6 +22,8 @@ pub const PIECE_GAP: Duration = Duration::from_millis(3);
 pub struct Log {
     /// Whole requests in the order of their ends.
     pub requests: Vec<Message>,
+    /// The connection that each of them came on.
+    pub links: Vec<usize>,
     /// What came of requests that never were whole.
     pub partial: Vec<Vec<u8>>,
     /// What came that was no request, or could be read in two ways.
@@ -157,7 +159,11 @@ fn serve(shared: &Shared, link: usize, mut socket: TcpStream) {
             }
             Found::Message(request, used) => {
                 bytes.drain(..used);
-                shared.state().log.requests.push(request);
+                {
+                    let log = &mut shared.state().log;
+                    log.requests.push(request);
+                    log.links.push(link);
+                }
                 let Reply { pieces, then, .. } = reply.take().unwrap_or_default();
                 if !give(shared, &mut socket, &pieces, then) {
                     if then == Then::Reset

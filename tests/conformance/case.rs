@@ -36,8 +36,17 @@ pub struct Case {
     pub apex: Option<Expect>,
     /// What any intermediary may do.
     pub must: Vec<Expect>,
+    /// Held against Apex only: what follows the first request comes on the same backend connection, or on another.
+    pub link: Option<Link>,
     /// Apex fails the case for this reason; the run fails once it no longer does.
     pub known: Option<&'static str>,
+}
+
+/// Whether a backend connection is used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    Same,
+    Another,
 }
 
 /// What the client does before it waits for the end.
@@ -203,6 +212,7 @@ pub fn case(group: Group, rfc: &'static str, name: impl Into<String>) -> Case {
         replies: Vec::new(),
         apex: None,
         must: Vec::new(),
+        link: None,
         known: None,
     }
 }
@@ -378,6 +388,11 @@ impl Case {
     /// The client waits for so many final responses, or the end of the connection.
     pub fn finals(mut self, count: usize) -> Self {
         self.finals = count;
+        self
+    }
+
+    pub fn next_on(mut self, link: Link) -> Self {
+        self.link = Some(link);
         self
     }
 

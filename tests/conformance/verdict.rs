@@ -1,6 +1,6 @@
 //! Whether what was seen is what a case expects: of any intermediary, or of Apex. It knows nothing of how a proxy works.
 
-use super::case::{Answer, Backend, Case, Expect, Status};
+use super::case::{Answer, Backend, Case, Expect, Link, Status};
 use super::message::{Ended, Found, Kind, Message, read, shown};
 use super::play::Outcome;
 
@@ -42,6 +42,9 @@ pub fn judge(case: &Case, outcome: &Outcome, judge: Judge, backend: &str) -> Res
         return Ok(());
     }
     hygiene(case, outcome)?;
+    if judge == Judge::Apex {
+        link_meets(case, outcome)?;
+    }
     let expects: Vec<&Expect> = match judge {
         Judge::Must => case.must.iter().collect(),
         Judge::Apex => case.apex.iter().collect(),
@@ -264,6 +267,21 @@ fn connection_meets(expect: &Expect, outcome: &Outcome) -> Result<(), String> {
             Err("the connection ended unsaid".to_owned())
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether the backend connection of the first request served the next.
+fn link_meets(case: &Case, outcome: &Outcome) -> Result<(), String> {
+    let links = &outcome.backend.links;
+    let link = match links[..] {
+        [first, next, ..] if first == next => Some(Link::Same),
+        [_, _, ..] => Some(Link::Another),
+        _ => None,
+    };
+    if case.link.is_none() || case.link == link {
+        Ok(())
+    } else {
+        Err(format!("requests came on backend connections {links:?}"))
     }
 }
 

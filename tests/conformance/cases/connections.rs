@@ -1,6 +1,6 @@
 //! Persistence, pipelining and upgrade (RFC 9112 section 9, RFC 9110 section 7.8).
 
-use super::super::case::{ASKED, Case, Framing, Group, OK, Reply, Then, answer, case, octets, ok};
+use super::super::case::{ASKED, Case, Framing, Group, Link, OK, Reply, Then, answer, case, octets, ok};
 
 const PERSISTENCE: Group = Group("persistence");
 const UPGRADE: Group = Group("upgrade");
@@ -46,7 +46,8 @@ fn persistence() -> Vec<Case> {
         ("the backend closes unsaid", OK.to_owned(), Then::Close),
         ("the backend resets behind its answer", OK.to_owned(), Then::Reset),
     ] {
-        cases.push(case(PERSISTENCE, "9112 9.3", name).asks().replies(&reply, then).answered(ok()));
+        let case = case(PERSISTENCE, "9112 9.3", name).asks().replies(&reply, then).answered(ok());
+        cases.push(case.next_on(Link::Another));
     }
     cases
 }

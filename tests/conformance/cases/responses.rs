@@ -1,6 +1,6 @@
 //! Where a response ends: length, chunks, close, and the responses without content (RFC 9112 section 6.3).
 
-use super::super::case::{ASKED, Case, Framing, Group, Reply, Then, answer, case, octets, ok};
+use super::super::case::{ASKED, Case, Framing, Group, Link, Reply, Then, answer, case, octets, ok};
 
 const FRAMING: Group = Group("response framing");
 
@@ -53,7 +53,9 @@ fn whole() -> Vec<Case> {
         ),
     ] {
         let begun = case(FRAMING, "9112 6.3", name).asks().replies(&reply, then);
-        cases.push(begun.answered(ok().framing(framing)));
+        let silent = name.ends_with("by 1.0") || then == Then::Close;
+        let link = if silent { Link::Another } else { Link::Same };
+        cases.push(begun.answered(ok().framing(framing)).next_on(link));
     }
     cases
 }
@@ -164,7 +166,8 @@ fn empty() -> Vec<Case> {
         ("304 with content all the same", "HTTP/1.1 304 No\r\nContent-Length: 4\r\n\r\nevil", 304),
     ] {
         let case = case(FRAMING, "9112 6.3", name).asks().replies(reply, Then::Keep).answered(answer(status));
-        cases.push(case.or_answered(answer(502)));
+        let link = if name.ends_with("the same") { Link::Another } else { Link::Same };
+        cases.push(case.or_answered(answer(502)).next_on(link));
     }
     let interim =
         "HTTP/1.1 103 Early\r\nContent-Length: 5\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -231,7 +234,8 @@ fn doubtful() -> Vec<Case> {
             .asks()
             .replies(both, Then::Keep)
             .answered(wanted)
-            .or_answered(answer(502)),
+            .or_answered(answer(502))
+            .next_on(Link::Another),
     );
     let old = "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
     cases.push(
@@ -305,12 +309,12 @@ fn extra() -> Vec<Case> {
         ("a line end and a response", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok\r\n".to_owned()),
     ] {
         let one = case(FRAMING, "9112 9.2", name).asks().replies(&format!("{front}{evil}"), Then::Keep);
-        cases.push(one.answered(ok()));
+        cases.push(one.answered(ok()).next_on(Link::Another));
         // Once the next request is under way nobody can tell them from its answer: they come while the connection rests.
         let pieces = vec![octets(&front), octets(evil)];
         let two =
             case(FRAMING, "9112 9.2", format!("{name}, a moment later")).asks().awaits().awaits_backend();
-        cases.push(two.reply(Reply { pieces, ..Reply::default() }).answered(ok()));
+        cases.push(two.reply(Reply { pieces, ..Reply::default() }).answered(ok()).next_on(Link::Another));
     }
     cases
 }

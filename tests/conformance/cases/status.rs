@@ -1,6 +1,6 @@
 //! The status line and the field lines of a response (RFC 9112 sections 4 and 5, RFC 9110 section 15).
 
-use super::super::case::{Case, Group, Then, answer, case, ok};
+use super::super::case::{Case, Group, Link, Then, answer, case, ok};
 
 const STATUS: Group = Group("response status line");
 const SPLITTING: Group = Group("response splitting");
@@ -157,7 +157,7 @@ fn splitting() -> Vec<Case> {
     ] {
         let status = front[9..12].parse().expect("a status");
         let begun = case(SPLITTING, "9112 9.2", name).asks().replies(&format!("{front}{evil}"), Then::Keep);
-        cases.push(begun.answered(answer(status)));
+        cases.push(begun.answered(answer(status)).next_on(Link::Another));
     }
     cases
 }
