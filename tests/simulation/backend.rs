@@ -179,7 +179,7 @@ impl Backend {
         }
         let until_close =
             current.answer.shape == Shape::UntilClose && book.plans[current.id].method != "HEAD";
-        book.records[current.id].answered[current.attempt] |= !until_close;
+        book.records[current.id].answered[current.attempt] |= !until_close && !current.answer.corrupt;
         if current.received && !self.closes {
             self.current = None;
             self.served += 1;
@@ -200,7 +200,7 @@ impl Backend {
         }
         let mut half = false;
         if let Some(current) = &self.current {
-            book.records[current.id].answered[current.attempt] = true;
+            book.records[current.id].answered[current.attempt] |= !current.answer.corrupt;
             // To close with octets unread is a reset, and no end that could be told from a failure.
             half =
                 !current.received && (current.answer.shape == Shape::UntilClose || current.answer.reads_rest);
@@ -378,6 +378,9 @@ impl Backend {
                 "request {id}: the backend takes for whole what its client did not complete"
             ));
         }
+        if plan.own.is_some() {
+            return Err(format!("request {id} came through although it is not for a backend"));
+        }
         let expected = [("x-sum".to_owned(), id.to_string())];
         if trailers != if plan.trailers { &expected[..] } else { &[] } {
             return Err(format!("request {id}: the backend got the trailers {trailers:?}"));
@@ -399,6 +402,7 @@ impl Backend {
         let interims = [102, 103, 199];
         let interims = &interims[..answer.interim];
         book.records[current.id].interims[current.attempt] += interims.len();
+        book.records[current.id].failed |= answer.corrupt;
         let start = self.out.len();
         self.out.extend(answer.render(random, plan, current.attempt, interims));
         current.answer_at = Some((start, self.out.len()));

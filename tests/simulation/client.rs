@@ -256,7 +256,7 @@ impl Client {
         socket.peer_send(&self.out[self.sent..end]);
         self.sent = end;
         for span in &self.spans {
-            book.records[span.id].sent_whole = span.end <= self.sent;
+            book.records[span.id].sent_whole = span.end <= self.sent && !book.plans[span.id].corrupt;
         }
     }
 
@@ -380,7 +380,8 @@ impl Client {
         let plan = &book.plans[id];
         let expected = plan.own == Some(status);
         let failed = matches!(status, 502 | 504) && (book.excuses_refusal(id) || self.failed)
-            || matches!(status, 400 | 408) && self.failed;
+            || matches!(status, 400 | 408) && self.failed
+            || status == 400 && plan.corrupt;
         if !expected && !failed {
             return Err(format!("request {id} ({plan:?}) was refused without a reason: {head:?}"));
         }
@@ -405,6 +406,7 @@ impl Client {
             || book.leaving
             || framing == Framing::UntilClose
             || (incoming.attempt.is_none() && plan.shape != Shape::None)
+            || plan.corrupt
             || self.failed;
         if plan.http10 && !closes && !keeps {
             return Err(format!("request {id}: a 1.0 client was not told how the connection goes on"));
@@ -482,10 +484,11 @@ impl Client {
             let begun = self.answered.checked_sub(1).map_or(0, |place| self.spans[place].end);
             let behind = self.sent.saturating_sub(begun);
             let lost = end == End::Reset && behind > DISCARD_BYTES_MAX;
-            // The rest of a request that is longer than allowed may show only behind its response.
+            // The rest of a request that is broken, or longer than allowed, may show only behind its response.
             let previous = self.answered.checked_sub(1).map(|place| &book.plans[self.spans[place].id]);
-            let too_long = !cut && previous.is_some_and(|plan| plan.own == Some(413));
-            let told = (self.closing && !cut) || too_long;
+            let late = previous.is_some_and(|plan| plan.corrupt || plan.own == Some(413)) && !cut;
+            let broken = late || book.plans[id].corrupt;
+            let told = (self.closing && !cut) || broken;
             let idle = book.leaving && !cut && self.sent == self.spans[self.answered].start;
             if !(told || idle || lost || self.failed || record.failed) {
                 let plan = &book.plans[id];

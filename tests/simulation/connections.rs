@@ -112,6 +112,11 @@ impl World {
             front.closed = true;
             let socket = &mut self.sockets[front.socket];
             if torn {
+                // Earlier responses that the client has not read may be lost with it.
+                let client = &self.clients[at];
+                for id in (0..front.place).filter_map(|place| client.id_at(place)) {
+                    self.book.records[id].failed = true;
+                }
                 socket.abort();
             } else {
                 socket.close();
@@ -144,8 +149,9 @@ impl World {
         }
         let content = answer.content_len(plan);
         let whole = account.cause == Cause::Backend;
-        // Of an answer of Apex's own the content is not the plan's.
-        let own = matches!(account.cause, Cause::Apex(_));
+        // Of an answer of Apex's own the content is not the plan's; its client may have gone while it was given.
+        let own = matches!(account.cause, Cause::Apex(_))
+            || (account.cause != Cause::Backend && account.status != answer.status);
         if taken > plan.len || (given > content && !own) || (whole && given != content) {
             return Err(format!(
                 "request {id}: the account says {taken} of {} octets up and {given} of {content} down ({})",
@@ -197,7 +203,8 @@ impl World {
         }
         let lost =
             front.backend.is_some_and(|socket| self.sockets[socket].connecting == Some(Connecting::Lost));
-        let failed = self.id_of(at).is_some_and(|id| self.book.records[id].failed);
+        let failed =
+            self.id_of(at).is_some_and(|id| self.book.records[id].failed || self.book.plans[id].corrupt);
         if self.clients[at].failed || lost || failed {
             return Ok(());
         }

@@ -48,6 +48,8 @@ pub(crate) struct Plan {
     pub(crate) trailers: bool,
     pub(crate) expect: Expect,
     pub(crate) upgrades: bool,
+    /// Its last chunk is none: the end of the request never comes.
+    pub(crate) corrupt: bool,
     /// The status of an answer that Apex gives by itself.
     pub(crate) own: Option<u16>,
     pub(crate) path: &'static str,
@@ -96,6 +98,8 @@ pub(crate) struct Answer {
     pub(crate) interim: usize,
     /// The rest of the request is read while an early answer is given; else behind it, or not at all.
     pub(crate) reads_rest: bool,
+    /// Its last chunk is none.
+    pub(crate) corrupt: bool,
     /// Octets that belong to nothing follow the answer.
     pub(crate) surplus: bool,
     /// The upgrade is accepted.
@@ -168,6 +172,7 @@ impl Plan {
                 Expect::No
             },
             upgrades,
+            corrupt: mood == Mood::Faulty && shape == Shape::Chunked && random.percent(6),
             own,
             path,
             answers: Vec::new(),
@@ -211,7 +216,7 @@ impl Plan {
         let mut bytes = head.into_bytes();
         let head_len = bytes.len();
         let body = content(self.id, Way::Up, self.len);
-        encode(random, self.shape, &body, self.trailers.then_some(self.id), &mut bytes);
+        encode(random, self.shape, &body, &last_chunk(self.corrupt, self.trailers, self.id), &mut bytes);
         (bytes, head_len)
     }
 }
@@ -223,7 +228,7 @@ fn own_answer(random: &mut Random, method: &str, shape: Shape, len: usize) -> (&
     }
     match random.below(100) {
         0..4 => ("/none", Some(404)),
-        4..9 if shape != Shape::None => ("/s", (len > SMALL_BYTES_MAX).then_some(413)),
+        4..14 if shape != Shape::None => ("/s", (len > SMALL_BYTES_MAX).then_some(413)),
         _ => ("/i", None),
     }
 }
@@ -268,6 +273,7 @@ impl Answer {
             behind,
             interim: if random.percent(15) { random.within(1, 3) } else { 0 },
             reads_rest: random.percent(50),
+            corrupt: false,
             surplus: shape != Shape::UntilClose && !switches && random.percent(4),
             switches,
             closes_tunnel: random.percent(40),
@@ -276,6 +282,8 @@ impl Answer {
         };
         if mood == Mood::Faulty && random.percent(35) {
             answer.draw_failure(random, plan);
+        } else if mood == Mood::Faulty && shape == Shape::Chunked && plan.method != "HEAD" {
+            answer.corrupt = random.percent(8);
         }
         answer
     }
@@ -338,14 +346,14 @@ impl Answer {
             bytes.extend(content(plan.id, Way::Down, self.len));
         } else if self.content_len(plan) > 0 || (plan.method != "HEAD" && self.shape == Shape::Chunked) {
             let body = content(plan.id, Way::Down, self.len);
-            encode(random, self.shape, &body, self.trailers.then_some(plan.id), &mut bytes);
+            encode(random, self.shape, &body, &last_chunk(self.corrupt, self.trailers, plan.id), &mut bytes);
         }
         bytes
     }
 }
 
 /// Appends a content in that shape, with chunks of any size, extensions and letter case.
-fn encode(random: &mut Random, shape: Shape, body: &[u8], trailer: Option<usize>, out: &mut Vec<u8>) {
+fn encode(random: &mut Random, shape: Shape, body: &[u8], last: &str, out: &mut Vec<u8>) {
     if shape != Shape::Chunked {
         out.extend_from_slice(body);
         return;
@@ -364,11 +372,16 @@ fn encode(random: &mut Random, shape: Shape, body: &[u8], trailer: Option<usize>
         out.extend_from_slice(b"\r\n");
         left = rest;
     }
-    out.extend_from_slice(b"0\r\n");
-    if let Some(id) = trailer {
-        out.extend_from_slice(format!("X-Sum: {id}\r\n").as_bytes());
+    out.extend_from_slice(last.as_bytes());
+}
+
+/// The last chunk and the trailer section; or what is no chunk.
+fn last_chunk(corrupt: bool, trailers: bool, id: usize) -> String {
+    match (corrupt, trailers) {
+        (true, _) => "0x0\r\n\r\n".to_owned(),
+        (_, true) => format!("0\r\nX-Sum: {id}\r\n\r\n"),
+        _ => "0\r\n\r\n".to_owned(),
     }
-    out.extend_from_slice(b"\r\n");
 }
 
 impl Script {
