@@ -43,7 +43,7 @@ pub fn write(
 }
 
 /// Appends the answer to a TRACE whose Max-Forwards is 0: the head as it was received (RFC 9110 section 9.3.8), less the
-/// fields that carry credentials. `date` and `connection` as in [`write`].
+/// fields that carry credentials. `date` and `connection` as in [`write()`].
 pub fn trace(out: &mut Vec<u8>, request: &Request<'_, '_>, connection: Option<Persistence>, date: &str) {
     let version = match request.version {
         Version::Http10 => " HTTP/1.0\r\n",
@@ -64,13 +64,13 @@ pub fn trace(out: &mut Vec<u8>, request: &Request<'_, '_>, connection: Option<Pe
 }
 
 /// Appends the answer to an OPTIONS whose Max-Forwards is 0: reachable, and nothing more to tell (RFC 9110 section 9.3.7).
-/// What is allowed is for the backend to say. `date` and `connection` as in [`write`].
+/// What is allowed is for the backend to say. `date` and `connection` as in [`write()`].
 pub fn options(out: &mut Vec<u8>, connection: Option<Persistence>, date: &str) {
     write_head(out, 200, None, 0, connection, date);
 }
 
 /// Appends the answer to a request whose Max-Forwards is 0 (RFC 9110 section 7.6.2), and says its status. `date` and
-/// `connection` as in [`write`].
+/// `connection` as in [`write()`].
 pub fn at_last_hop(
     out: &mut Vec<u8>,
     request: &Request<'_, '_>,

@@ -2,7 +2,7 @@
 //!
 //! It looks at the queue every few milliseconds, less often the longer nothing comes, so that no worker ever makes a
 //! system call to wake it. An output that fails or blocks costs lines, which are counted and reported; it never costs an
-//! exchange, and never holds up the end of the process for longer than [`STOP_WAIT`].
+//! exchange, and never holds up the end of the process for longer than `STOP_WAIT`.
 
 use super::queue::{Lines, Order, Shared};
 use std::io::{self, ErrorKind, IoSlice, Write};
@@ -84,7 +84,7 @@ impl Writer {
     }
 
     /// Ends the thread when it has written what is queued (drop every [`Lines`] before, for they hold lines too), or after
-    /// [`STOP_WAIT`] where the output blocks. The thread is then left to itself, for nothing can end a blocked write.
+    /// `STOP_WAIT` where the output blocks. The thread is then left to itself, for nothing can end a blocked write.
     pub fn stop(mut self) -> Stopped {
         self.tell(Order::Drain);
         match self.ended.recv_timeout(STOP_WAIT) {
