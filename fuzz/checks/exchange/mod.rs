@@ -5,6 +5,7 @@ mod peer;
 mod record;
 mod world;
 
+use std::sync::OnceLock;
 use world::World;
 
 /// Stands between the parts of the input: a script, what the client sends, and what each backend connection sends in turn.
@@ -55,10 +56,9 @@ fn expand(part: &[u8]) -> Vec<u8> {
         rest = behind;
         match (octet, behind) {
             (RUN, [blocks, behind @ ..]) => {
-                // Content that tells its place, so that order can be checked.
-                bytes.extend(
-                    (b'a'..=b'z').flat_map(|letter| [letter; 97]).cycle().take(usize::from(*blocks) * 512),
-                );
+                let content = content();
+                let length = usize::from(*blocks) * 512;
+                bytes.extend_from_slice(&content[..length]);
                 rest = behind;
             }
             _ => bytes.push(octet),
@@ -66,4 +66,13 @@ fn expand(part: &[u8]) -> Vec<u8> {
     }
     bytes.truncate(SENDS_MAX);
     bytes
+}
+
+/// The longest run. It tells its place, so that order can be checked.
+fn content() -> &'static [u8] {
+    static CONTENT: OnceLock<Vec<u8>> = OnceLock::new();
+    CONTENT.get_or_init(|| {
+        let pattern = (b'a'..=b'z').flat_map(|letter| [letter; 97]);
+        pattern.cycle().take(usize::from(u8::MAX) * 512).collect()
+    })
 }

@@ -156,7 +156,8 @@ impl Peer {
     }
 
     /// Takes what the pieces hold, as far as there is room.
-    pub(super) fn write<'b>(&mut self, bytes: impl Iterator<Item = &'b u8>, length: usize) -> Outcome {
+    pub(super) fn write(&mut self, pieces: &[&[u8]]) -> Outcome {
+        let length = pieces.iter().map(|piece| piece.len()).sum();
         assert!(length > 0, "a write of nothing would be taken for a failure");
         assert!(!self.shut, "nothing is written behind the end");
         if self.reset {
@@ -169,7 +170,12 @@ impl Peer {
             return Outcome::Blocked;
         }
         self.window -= count;
-        self.got.extend(bytes.take(count));
+        let mut left = count;
+        for piece in pieces {
+            let part = &piece[..piece.len().min(left)];
+            self.got.extend_from_slice(part);
+            left -= part.len();
+        }
         Outcome::Moved { count, full: count == length }
     }
 }
@@ -211,7 +217,8 @@ impl Pipe {
     pub(super) fn drain(&mut self, to: &mut Peer, count_max: usize) -> Outcome {
         assert!(!self.dropped);
         assert_eq!(count_max, self.held.len(), "what is drained is what was filled");
-        let outcome = to.write(self.held.iter(), count_max);
+        let (front, back) = self.held.as_slices();
+        let outcome = to.write(&[front, back]);
         if let Outcome::Moved { count, .. } = outcome {
             self.held.drain(..count);
         }

@@ -258,14 +258,13 @@ impl World {
             Step::Read(side) => self.read(side),
             Step::Write(side) => {
                 let pieces = self.exchange.outgoing(side);
-                let length = pieces.iter().map(|piece| piece.len()).sum();
                 let pipe = if side == Side::Client { &self.response_pipe } else { &self.request_pipe };
                 assert!(pipe.is_empty(), "what is written overtakes what the pipe holds");
                 let peer = match side {
                     Side::Client => &mut self.client,
                     Side::Backend => &mut self.links[self.link.expect("a backend to write to")].peer,
                 };
-                peer.write(pieces.iter().copied().flatten(), length)
+                peer.write(&pieces)
             }
             Step::Fill(side) => self.fill(side),
             Step::Drain(side) => {
