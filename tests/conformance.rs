@@ -5,6 +5,7 @@
 //! Here stand the runs: Apex is held to both verdicts; any proxy can be surveyed by the first (`tests/conformance/run`).
 #![allow(missing_docs, unreachable_pub, reason = "nothing here is for another crate")]
 #![allow(
+    clippy::disallowed_macros,
     clippy::disallowed_methods,
     clippy::disallowed_types,
     clippy::unwrap_used,
