@@ -312,6 +312,36 @@ fn a_slow_head_gains_nothing_by_dripping() {
 }
 
 #[test]
+fn slow_content_gains_nothing_by_dripping() {
+    let origin = echo();
+    let apex = Apex::with("timeout_secs = 0.5", &all(&[origin.local_addr()]));
+    let mut client = apex.client();
+    let began = std::time::Instant::now();
+    client.send("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    while began.elapsed() < SOON && client.try_send("x") && !client.has_more_within(Duration::from_millis(50))
+    {
+    }
+    assert_eq!(client.response().status(), 408);
+    assert!(began.elapsed() < SOON / 2);
+}
+
+#[test]
+fn slow_but_steady_content_is_waited_for() {
+    let origin = echo();
+    let apex = Apex::with("timeout_secs = 0.5", &all(&[origin.local_addr()]));
+    let mut client = apex.client();
+    // Longer than three spans as a whole, and enough in each of them.
+    client.send("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 66000\r\n\r\n");
+    client.send([b'x'; 2000]);
+    for _ in 0..31 {
+        client.send([b'x'; 2000]);
+        assert!(!client.has_more_within(Duration::from_millis(50)));
+    }
+    client.send([b'x'; 2000]);
+    assert_eq!(client.response().status(), 200);
+}
+
+#[test]
 fn an_idle_connection_ends_without_a_word() {
     let origin = echo();
     let apex = Apex::with("idle_timeout_secs = 0.3", &all(&[origin.local_addr()]));

@@ -20,6 +20,8 @@ impl Exchange {
                 self.response.sink.ready = false;
             }
             (Step::Write(Side::Backend) | Step::Drain(Side::Backend), Outcome::Blocked) => {
+                // From here on it is the backend that takes its time.
+                self.pace = None;
                 self.request.sink.ready = false;
             }
             (Step::Write(Side::Client) | Step::Drain(Side::Client), _) => self.client_gone = true,
@@ -45,6 +47,9 @@ impl Exchange {
         // A short write says that the socket's buffer is full; an edge will tell when it is not.
         if !full && matches!(step, Step::Write(_)) {
             pump.sink.ready = false;
+            if side == Side::Backend {
+                self.pace = None;
+            }
         }
         if side == Side::Backend
             && let Link::Up { reused, connected: false } = self.link
@@ -77,6 +82,9 @@ impl Exchange {
             Outcome::Moved { count, .. } => {
                 self.active = given.now;
                 pump.filled(count);
+                if side == Side::Client {
+                    self.keep_pace(count, given);
+                }
                 self.hold_body_limit(given);
             }
             Outcome::Blocked => pump.fill_blocked(),

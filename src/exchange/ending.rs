@@ -33,6 +33,11 @@ impl Exchange {
             Stage::Relay if matches!(self.link, Link::Up { connected: false, .. }) => {
                 self.active.after(rules.connect_timeout)
             }
+            Stage::Relay if self.answer != Answer::Begun && self.waits_for_client() => {
+                // The client is to keep its pace, besides.
+                let since = self.pace.map_or(self.active, |pace| pace.since);
+                since.after(rules.timeout)
+            }
             Stage::Relay | Stage::Dial { .. } => self.active.after(rules.timeout),
             Stage::Tunnel { .. } => Tick::NEVER,
             Stage::Discard | Stage::Linger { .. } => self.active.after(LINGER),

@@ -3,14 +3,14 @@
 use super::account::Cause;
 use super::pump::{Body, Truncated};
 use super::rules::{Given, Notes, Serving};
-use super::state::{Answer, Asked, CLIENT_GONE, DISCARD_BYTES_MAX, Exchange, Stage};
+use super::state::{Answer, Asked, CLIENT_GONE, DISCARD_BYTES_MAX, Exchange, Pace, Stage};
 use super::step::{Outcome, Side};
 use super::tick::Tick;
 use crate::http::field;
 use crate::http::forward::{self, RequestEdits};
 use crate::http::framing::Framing;
 use crate::http::head::{self, Persistence};
-use crate::http::limits::EMPTY_LINES_MAX;
+use crate::http::limits::{CONTENT_PACE_BYTES_MIN, EMPTY_LINES_MAX};
 use crate::http::refusal::Refusal;
 use crate::http::reply;
 use crate::route::table::Route;
@@ -57,6 +57,7 @@ impl Exchange {
                     }
                     _ => {
                         self.active = given.now;
+                        self.keep_pace(count, given);
                         self.advance(Side::Backend, given);
                     }
                 }
@@ -64,6 +65,15 @@ impl Exchange {
             Outcome::Blocked => self.request.source.ready = false,
             Outcome::Ended => self.source_ended(Side::Client, given),
             _ => self.client_gone = true,
+        }
+    }
+
+    /// Content came from the client. Enough of it begins another span.
+    pub(super) fn keep_pace(&mut self, count: usize, given: &Given<'_>) {
+        let pace = self.pace.get_or_insert(Pace { since: given.now, bytes: 0 });
+        pace.bytes += count as u64;
+        if pace.bytes >= CONTENT_PACE_BYTES_MIN {
+            *pace = Pace { since: given.now, bytes: 0 };
         }
     }
 

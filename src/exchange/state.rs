@@ -105,6 +105,13 @@ impl Asked {
     }
 }
 
+/// What a client has sent of its content since when: it must be enough within each span of the timeout.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    pub(super) since: Tick,
+    pub(super) bytes: u64,
+}
+
 /// One request and its response.
 #[derive(Debug)]
 pub struct Exchange {
@@ -139,6 +146,8 @@ pub struct Exchange {
     pub(super) discarded: u64,
     /// When something last moved.
     pub(super) active: Tick,
+    /// The client's pace; none while it is the backend that takes its time.
+    pub(super) pace: Option<Pace>,
     pub(super) account: Account,
 }
 
@@ -178,6 +187,7 @@ impl Exchange {
             replays: 0,
             discarded: 0,
             active: Tick::default(),
+            pace: None,
             account: Account::default(),
         }
     }

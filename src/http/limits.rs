@@ -21,6 +21,10 @@ pub const CHUNK_EXCESS_BYTES_MAX: u32 = 16 * 1024;
 /// every field against them short; a head that names more is refused, for its hop-by-hop fields could not all be told.
 pub const CONNECTION_NAMES_MAX: usize = 32;
 
+/// Octets of content that a client must send in each `timeout_secs` while everybody waits for it: a floor on its pace, so that
+/// an octet now and then does not hold a backend for hours. It is 137 octets a second by default, below any link in use.
+pub const CONTENT_PACE_BYTES_MIN: u64 = 4 * 1024;
+
 /// Interim responses (1xx) passed on for one request; a backend that sends more is broken.
 pub const INTERIM_RESPONSES_MAX: u8 = 16;
 
