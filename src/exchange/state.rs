@@ -261,7 +261,7 @@ impl Exchange {
         self.tried
     }
 
-    /// Asked with [`Step::Finish`]: the client connection is to be closed by a reset, since a plain close would pass for the end
+    /// Asked with `Step::Finish`: the client connection is to be closed by a reset, since a plain close would pass for the end
     /// of a response that was cut short (RFC 9112 section 8).
     pub fn ends_in_reset(&self) -> bool {
         self.torn
@@ -299,7 +299,7 @@ impl Exchange {
         }
     }
 
-    /// The memory that a [`Step::Read`] of `side` appends to; its spare capacity is the room to read into.
+    /// The memory that a `Step::Read` of `side` appends to; its spare capacity is the room to read into.
     pub fn incoming(&mut self, side: Side, given: &mut Given<'_>) -> &mut Vec<u8> {
         let len_max = given.rules.head.head_bytes_max + 1;
         match side {
@@ -308,7 +308,7 @@ impl Exchange {
         }
     }
 
-    /// The memory that a [`Step::Write`] to `side` sends, in order; pieces may be empty.
+    /// The memory that a `Step::Write` to `side` sends, in order; pieces may be empty.
     pub fn outgoing(&self, side: Side) -> [&[u8]; 3] {
         match side {
             Side::Client => self.response.memory(),
@@ -316,7 +316,7 @@ impl Exchange {
         }
     }
 
-    /// Octets that a [`Step::Fill`] from `side` may move, never 0.
+    /// Octets that a `Step::Fill` from `side` may move, never 0.
     pub fn fill_max(&self, side: Side) -> usize {
         match side {
             Side::Client => self.request.fill_max(),
@@ -324,7 +324,7 @@ impl Exchange {
         }
     }
 
-    /// Octets that a [`Step::Drain`] to `side` may move, never 0.
+    /// Octets that a `Step::Drain` to `side` may move, never 0.
     pub fn drain_max(&self, side: Side) -> usize {
         match side {
             Side::Client => self.response.piped(),
