@@ -57,6 +57,8 @@ const EDITS: RequestEdits<'static> = RequestEdits {
     client_address: "192.0.2.7",
     client_trusted: false,
     host_fallback: "127.0.0.1:9001",
+    via: None,
+    request_id: None,
 };
 
 /// Octets of content of the chunked bodies.

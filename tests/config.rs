@@ -92,6 +92,8 @@ target_bytes_max = 8_000
 body_bytes_max = 1000
 connections_max = 7
 trusted_proxies = ["10.0.0.0/8", "::1"]
+via = "edge-1"
+request_id = true
 watch = true
 
 [[routes]]
@@ -121,6 +123,7 @@ backends = [{ url = "http://b" }]
     assert_eq!(server.shutdown_timeout, Duration::from_secs(10));
     assert_eq!((server.head.head_bytes_max, server.head.fields_max), (8192, 512));
     assert_eq!((server.head.target_bytes_max, server.body_bytes_max), (8000, Some(1000)));
+    assert_eq!((server.via.as_deref(), server.request_id), (Some("edge-1"), true));
     assert_eq!((server.connections_max, server.trusted_proxies.len()), (Some(7), 2));
     let [one, two] = &config.routes[..] else { panic!("two routes") };
     assert_eq!((one.strip_prefix, one.balancing), (true, Balancing::LeastConnections));
@@ -267,6 +270,8 @@ fn wrong_values_of_the_server() {
         ("trusted_proxies = \"10.0.0.0/8\"", 19, "expected a list of networks, found a string"),
         ("trusted_proxies = [\"10.0.0.1/8\"]", 20, "the network is \"10.0.0.0/8\""),
         ("trusted_proxies = [\"::/0\", \"10.0.0.0/40\"]", 28, "from 0 to 32"),
+        ("via = \"my proxy\"", 7, "is no name for `Via`"),
+        ("via = true", 7, "expected a name in quotes, found a boolean"),
         ("trusted_proxies = [10]", 20, "expected a network in quotes, found a whole number"),
         ("watch = no", 9, "write `false`"),
     ];

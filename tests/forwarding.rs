@@ -10,6 +10,7 @@
 mod support;
 
 use std::sync::mpsc::{self, Receiver};
+use support::process::until;
 use support::{Apex, Backend, Head, SOON, all, echo, get, ok, route};
 
 /// A backend that answers every request alike and tells its test what it saw.
@@ -152,6 +153,28 @@ fn only_a_trusted_peer_is_believed() {
     assert_eq!(told(""), ["127.0.0.1", "http", "test"]);
     assert_eq!(told("trusted_proxies = [\"127.0.0.0/8\"]"), ["192.0.2.1, 127.0.0.1", "https", "public"]);
     assert_eq!(told("trusted_proxies = [\"10.0.0.0/8\"]"), ["127.0.0.1", "http", "test"]);
+}
+
+#[test]
+fn a_request_has_a_name_where_that_is_asked() {
+    let (backend, seen) = watching(ok("hi"));
+    let apex = Apex::with("via = \"edge\"\nrequest_id = true", &all(&[backend.addr()]));
+    let mut client = apex.client();
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        client.ask("GET / HTTP/1.1\r\nHost: test\r\nX-Request-Id: forged\r\n\r\n");
+        let head = seen.recv_timeout(SOON).unwrap();
+        assert_eq!(head.all("Via"), ["1.1 edge"]);
+        let [name] = head.all("X-Request-Id")[..] else { panic!("one name") };
+        assert!(name.len() == 32 && name.bytes().all(|digit| digit.is_ascii_hexdigit()), "{name}");
+        names.push(name.to_owned());
+    }
+    assert_ne!(names[0], names[1]);
+    // The log tells them too.
+    for name in names {
+        let told = format!("request_id=\"{name}\"");
+        until(&told, || apex.stdout.all().iter().any(|line| line.contains(&told)).then_some(()));
+    }
 }
 
 #[test]

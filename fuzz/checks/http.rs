@@ -353,6 +353,8 @@ fn forwarded_request(request: &Request<'_, '_>, strip_bytes: usize, client_trust
         client_address: "192.0.2.7",
         client_trusted,
         host_fallback: "fallback.example",
+        via: None,
+        request_id: None,
     };
     let mut out = Vec::new();
     forward::request(&mut out, request, &edits);

@@ -1,6 +1,7 @@
 //! `[server]` judged: each value within its bounds, each default in its one place.
 
 use super::file::{SERVER, Section, Walk, entries, quoted};
+use crate::http::field::is_token;
 use crate::http::limits::{FIELDS_CEILING, HeadLimits};
 use crate::net::network::Network;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -24,6 +25,9 @@ const TARGET_BYTES_MIN: u64 = 64;
 
 /// Client connections that may be asked for: more than the kernel gives one process descriptors.
 const CONNECTIONS_MAX: u64 = 1 << 24;
+
+/// Octets of the name for `Via`: it goes out with every request.
+const VIA_BYTES_MAX: usize = 64;
 
 /// How a process serves: the table `[server]`. The comment of each field names its key where the two differ.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +60,11 @@ pub struct Server {
     pub connections_max: Option<u32>,
     /// Networks whose `X-Forwarded-*` are believed. Default: none.
     pub trusted_proxies: Vec<Network>,
+    /// The pseudonym by which Apex adds itself to `Via`; `None` (the default): it does not.
+    pub via: Option<String>,
+    /// Each request has an `X-Request-Id`: a trusted peer's, else one of Apex's own, told in the log. Default `false`: what came
+    /// is passed on.
+    pub request_id: bool,
     /// Reload when the file changes. Default `false`.
     pub watch: bool,
 }
@@ -77,6 +86,8 @@ impl Default for Server {
             body_bytes_max: None,
             connections_max: None,
             trusted_proxies: Vec::new(),
+            via: None,
+            request_id: false,
             watch: false,
         }
     }
@@ -114,6 +125,8 @@ pub(super) fn server<'t>(walk: &mut Walk<'t>, value: Option<Spanned<DeValue<'t>>
         body_bytes_max: body_bytes_max(walk, it),
         connections_max: whole(walk, it, "connections_max", 1..=CONNECTIONS_MAX),
         trusted_proxies: it.take("trusted_proxies").map(|value| networks(walk, value)).unwrap_or_default(),
+        via: it.take("via").and_then(|value| via(walk, value)),
+        request_id: walk.flag(it, "request_id", default.request_id),
         watch: walk.flag(it, "watch", default.watch),
     };
     walk.close(section);
@@ -229,6 +242,22 @@ fn address_hint(text: &str) -> String {
         return format!("write \"[{meant}]:{port}\"");
     }
     format!("write \"{meant}:{port}\"")
+}
+
+/// A pseudonym is a token (RFC 9110 section 7.6.3); bounded, for it goes out with every request.
+fn via<'t>(walk: &mut Walk<'t>, value: Spanned<DeValue<'t>>) -> Option<String> {
+    let text = walk.value::<String>(value, "a name in quotes")?;
+    let name = text.get_ref();
+    if is_token(name.as_bytes()) && name.len() <= VIA_BYTES_MAX {
+        return Some(text.into_inner());
+    }
+    let what = format!("{} is no name for `Via`", quoted(name));
+    walk.wrong(
+        text.span(),
+        what,
+        format!("letters, digits, `-`, `.` and `_`, at most {VIA_BYTES_MAX}: for example \"apex\""),
+    );
+    None
 }
 
 fn networks<'t>(walk: &mut Walk<'t>, value: Spanned<DeValue<'t>>) -> Vec<Network> {

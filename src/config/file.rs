@@ -46,6 +46,8 @@ pub(super) const SERVER: Shape = Shape {
         "body_bytes_max",
         "connections_max",
         "trusted_proxies",
+        "via",
+        "request_id",
         "watch",
     ],
 };

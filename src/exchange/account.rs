@@ -58,6 +58,7 @@ pub struct Account {
     notes: Vec<u8>,
     line_end: usize,
     referer_end: usize,
+    agent_end: usize,
 }
 
 impl Account {
@@ -81,6 +82,7 @@ impl Account {
         if let Some(agent) = request.field("user-agent") {
             notes.extend_from_slice(&agent[..agent.len().min(NOTE_BYTES_MAX)]);
         }
+        self.agent_end = notes.len();
         self.notes = notes;
     }
 
@@ -91,7 +93,13 @@ impl Account {
         notes.extend_from_slice(&bytes[..line_end.min(NOTE_BYTES_MAX)]);
         self.line_end = notes.len();
         self.referer_end = notes.len();
+        self.agent_end = notes.len();
         self.notes = notes;
+    }
+
+    /// Notes the name of the request; behind [`Account::note`].
+    pub(super) fn note_request_id(&mut self, id: &[u8]) {
+        self.notes.extend_from_slice(&id[..id.len().min(NOTE_BYTES_MAX)]);
     }
 
     /// The request line as it came.
@@ -106,7 +114,12 @@ impl Account {
 
     /// `User-Agent`; empty: none.
     pub fn user_agent(&self) -> &[u8] {
-        &self.notes[self.referer_end..]
+        &self.notes[self.referer_end..self.agent_end]
+    }
+
+    /// `X-Request-Id` as the backend was given it; empty: none.
+    pub fn request_id(&self) -> &[u8] {
+        &self.notes[self.agent_end..]
     }
 
     /// Begins anew for the next exchange.

@@ -27,7 +27,7 @@ mod tick;
 
 pub use account::{Account, Cause};
 pub use buffer::{BUFFER_BYTES, Buffers};
-pub use rules::{Given, Notes, Rules, Serving};
+pub use rules::{Given, Notes, Random, RequestIds, Rules, Serving};
 pub use state::Exchange;
 pub use step::{Fate, Outcome, Readiness, Side, Step};
 pub use tick::Tick;

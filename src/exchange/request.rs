@@ -1,19 +1,18 @@
 //! What the client sent: its request head judged, routed and written anew, its body moved on.
 
-use super::account::Cause;
+use super::account::{Account, Cause};
 use super::pump::{Body, Truncated};
-use super::rules::{Given, Notes, Serving};
+use super::rules::{Given, Notes, RequestIds, Serving};
 use super::state::{Answer, Asked, CLIENT_GONE, DISCARD_BYTES_MAX, Exchange, Pace, Stage};
 use super::step::{Outcome, Side};
 use super::tick::Tick;
 use crate::http::field;
 use crate::http::forward::{self, RequestEdits};
 use crate::http::framing::Framing;
-use crate::http::head::{self, Persistence};
+use crate::http::head::{self, Persistence, Request};
 use crate::http::limits::{CONTENT_PACE_BYTES_MIN, EMPTY_LINES_MAX};
 use crate::http::refusal::Refusal;
 use crate::http::reply;
-use crate::route::table::Route;
 
 /// What was found at the front of the client's bytes.
 enum Found {
@@ -239,7 +238,17 @@ impl Exchange {
         {
             return Found::Refused(BODY_TOO_LONG, Some(request.head_bytes));
         }
-        let edits = edits_for(route, given.client, given.client_trusted);
+        let edits = RequestEdits {
+            strip_bytes: route.strip_bytes,
+            client_address: given.client,
+            client_trusted: given.client_trusted,
+            host_fallback: route.pool.members.first().map_or("", |(backend, _)| backend.authority.as_str()),
+            via: given.rules.via.as_deref(),
+            request_id: (given.rules.request_ids == RequestIds::Made).then(|| given.random.request_id()),
+        };
+        if given.rules.notes == Notes::Kept {
+            note_request_id(account, &request, &edits);
+        }
         forward::request(self.request.outgoing.open(given.buffers), &request, &edits);
         Found::Request(request.head_bytes)
     }
@@ -267,11 +276,11 @@ impl Exchange {
     }
 }
 
-fn edits_for<'a>(route: &'a Route, client: &'a str, client_trusted: bool) -> RequestEdits<'a> {
-    RequestEdits {
-        strip_bytes: route.strip_bytes,
-        client_address: client,
-        client_trusted,
-        host_fallback: route.pool.members.first().map_or("", |(backend, _)| backend.authority.as_str()),
+/// Notes the name that the request goes on with.
+fn note_request_id(account: &mut Account, request: &Request<'_, '_>, edits: &RequestEdits<'_>) {
+    if let Some(kept) = forward::request_id(request, edits) {
+        account.note_request_id(kept);
+    } else if let Some(made) = edits.request_id {
+        account.note_request_id(&made.text());
     }
 }

@@ -3,6 +3,7 @@
 
 use super::buffer::Buffers;
 use super::tick::Tick;
+use crate::http::forward::RequestId;
 use crate::http::limits::HeadLimits;
 use crate::route::table::Table;
 use std::time::Duration;
@@ -18,8 +19,46 @@ pub struct Rules {
     pub connect_timeout: Duration,
     /// The longest wait for the next bytes of a peer, once a request is under way.
     pub timeout: Duration,
+    /// The name by which Apex adds itself to Via, if it does.
+    pub via: Option<String>,
+    /// Whether each request has an X-Request-Id.
+    pub request_ids: RequestIds,
     /// Whether the parts of an access line are noted.
     pub notes: Notes,
+}
+
+/// Whether each request has an X-Request-Id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestIds {
+    /// One is made where none that is believed came.
+    Made,
+    /// What came is passed on.
+    Passed,
+}
+
+/// Random numbers (xorshift): for balancing and for names of requests, never for secrets.
+#[derive(Debug, Clone)]
+pub struct Random(u64);
+
+impl Random {
+    /// A sequence that begins at `seed`.
+    pub const fn new(seed: u64) -> Self {
+        // Zero is the one state that xorshift never leaves.
+        Self(if seed == 0 { 1 } else { seed })
+    }
+
+    /// The next number.
+    pub fn number(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// The next name of a request.
+    pub(super) fn request_id(&mut self) -> RequestId {
+        RequestId(u128::from(self.number()) << 64 | u128::from(self.number()))
+    }
 }
 
 /// Whether an exchange notes what an access line is made of.
@@ -55,6 +94,8 @@ pub struct Given<'a> {
     pub rules: &'a Rules,
     /// The worker's buffers.
     pub buffers: &'a mut Buffers,
+    /// The worker's random numbers.
+    pub random: &'a mut Random,
     /// The client's address as text.
     pub client: &'a str,
     /// Whether the client's own X-Forwarded-* are believed.

@@ -41,6 +41,8 @@ pub enum Name {
     TransferEncoding,
     /// `Upgrade`
     Upgrade,
+    /// `X-Request-Id`
+    RequestId,
     /// `X-Forwarded-For`
     ForwardedFor,
     /// `X-Forwarded-Host`
@@ -63,6 +65,7 @@ pub fn classify(name: &str) -> Name {
         7 => ("trailer", Name::Trailer),
         10 if matches!(name.as_bytes()[0], b'c' | b'C') => ("connection", Name::Connection),
         10 => ("keep-alive", Name::KeepAlive),
+        12 if matches!(name.as_bytes()[0], b'x' | b'X') => ("x-request-id", Name::RequestId),
         12 => ("max-forwards", Name::MaxForwards),
         14 => ("content-length", Name::ContentLength),
         15 => ("x-forwarded-for", Name::ForwardedFor),

@@ -24,6 +24,33 @@ pub struct RequestEdits<'a> {
     pub client_trusted: bool,
     /// The Host sent where a 1.0 client named none.
     pub host_fallback: &'a str,
+    /// The name by which Apex adds itself to Via; none: it does not.
+    pub via: Option<&'a str>,
+    /// The X-Request-Id of a request that brings none that is believed; none: the field is passed on as it came.
+    pub request_id: Option<RequestId>,
+}
+
+/// A name for one request, so that the logs of all who handle it can be laid side by side: 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestId(pub u128);
+
+impl RequestId {
+    /// As it stands in the field and in the log.
+    pub fn text(self) -> [u8; 32] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 32];
+        for (pair, octet) in text.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
+            pair[0] = DIGITS[usize::from(octet >> 4)];
+            pair[1] = DIGITS[usize::from(octet & 15)];
+        }
+        text
+    }
+}
+
+/// The X-Request-Id that a request goes on with, if `edits` are to be followed.
+pub fn request_id<'b>(request: &Request<'_, 'b>, edits: &RequestEdits<'_>) -> Option<&'b [u8]> {
+    let believed = edits.request_id.is_none() || edits.client_trusted;
+    request.field("x-request-id").filter(|value| believed && !value.is_empty())
 }
 
 /// Appends the head of the forwarded request, through the empty line. It always speaks 1.1 and keeps the connection.
@@ -64,6 +91,7 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &RequestEdit
 
 /// What the client's fields held that decides which lines follow them.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one head")]
 struct Passed {
     /// `TE: trailers` of a client that can be sent trailers.
     trailers_wanted: bool,
@@ -71,6 +99,8 @@ struct Passed {
     proto: bool,
     /// A trusted X-Forwarded-Host was kept.
     host: bool,
+    /// A trusted X-Request-Id was kept.
+    request_id: bool,
 }
 
 /// Writes the client's fields that go on, in their order.
@@ -105,6 +135,11 @@ fn request_fields(
                 line(out, field.name, field.value);
                 passed.host = true;
             }
+            Name::RequestId if edits.request_id.is_none() => pass(out, field, named.as_ref()),
+            Name::RequestId if edits.client_trusted && !passed.request_id && !field.value.is_empty() => {
+                line(out, field.name, field.value);
+                passed.request_id = true;
+            }
             // RFC 9110 section 7.6.1: hop by hop. Framing, Expect and X-Forwarded-* are written anew behind the fields;
             // none of these is ever taken out because Connection names it.
             Name::Connection
@@ -117,6 +152,7 @@ fn request_fields(
             | Name::KeepAlive
             | Name::ProxyConnection
             | Name::ProxyCredentials
+            | Name::RequestId
             | Name::TransferEncoding
             | Name::Upgrade => {}
         }
@@ -204,6 +240,18 @@ fn write_forwarded(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &Request
     {
         line(out, "X-Forwarded-Host", authority.text);
     }
+    if let Some(id) = edits.request_id.filter(|_| !passed.request_id) {
+        line(out, "X-Request-Id", &id.text());
+    }
+    if let Some(name) = edits.via {
+        // RFC 9110 section 7.6.3: the version in which the request was received, and a pseudonym.
+        out.extend_from_slice(match request.version {
+            Version::Http10 => b"Via: 1.0 ",
+            Version::Http11 => b"Via: 1.1 ",
+        });
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
 }
 
 /// How a response goes to the client.
@@ -252,6 +300,7 @@ fn write_response(
             | Name::ForwardedProto
             | Name::Host
             | Name::MaxForwards
+            | Name::RequestId
             | Name::Trailer => pass(out, field, named.as_ref()),
             Name::Upgrade if edits.upgrades => line(out, field.name, field.value),
             // RFC 9110 section 7.6.1: hop by hop. Framing is written anew behind the fields.

@@ -62,6 +62,10 @@ pub fn write(out: &mut Vec<u8>, entry: &Entry<'_>) {
     // Quoted, for a cause may be the few words of a refusal.
     out.extend_from_slice(b" cause=");
     quoted(out, entry.cause.as_bytes(), NAME_BYTES_MAX);
+    if !entry.request_id.is_empty() {
+        out.extend_from_slice(b" request_id=");
+        quoted(out, entry.request_id, NAME_BYTES_MAX);
+    }
     out.push(b'\n');
 }
 
@@ -130,6 +134,7 @@ mod tests {
         total_us: 6100,
         retries: 1,
         cause: "-",
+        request_id: b"",
     };
 
     fn line(entry: &Entry<'_>) -> String {

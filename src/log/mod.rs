@@ -38,4 +38,6 @@ pub struct Entry<'a> {
     pub retries: u32,
     /// Who ended it: `-` for a plain end, else a word that says where the status or the cut came from.
     pub cause: &'a str,
+    /// `X-Request-Id` as the backend was given it, empty: none.
+    pub request_id: &'a [u8],
 }

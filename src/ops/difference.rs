@@ -105,6 +105,8 @@ fn server_keys(old: &Server, new: &Server) -> (Vec<&'static str>, Vec<&'static s
         ("body_bytes_max", old.body_bytes_max != new.body_bytes_max),
         ("connections_max", old.connections_max != new.connections_max),
         ("trusted_proxies", old.trusted_proxies != new.trusted_proxies),
+        ("via", old.via != new.via),
+        ("request_id", old.request_id != new.request_id),
         ("access_log", old.access_log != new.access_log),
         ("watch", old.watch != new.watch),
     ];

@@ -2,7 +2,7 @@
 
 use super::resolve::Resolver;
 use crate::config::{Config, Server};
-use crate::exchange::{Notes, Rules};
+use crate::exchange::{Notes, RequestIds, Rules};
 use crate::route::table::Table;
 use crate::worker::{Handle, Published, Shared};
 use std::sync::Arc;
@@ -41,6 +41,8 @@ fn rules_of(server: &Server) -> Rules {
         header_timeout: server.header_timeout,
         connect_timeout: server.connect_timeout,
         timeout: server.timeout,
+        via: server.via.clone(),
+        request_ids: if server.request_id { RequestIds::Made } else { RequestIds::Passed },
         notes: if server.access_log { Notes::Kept } else { Notes::Skipped },
     }
 }

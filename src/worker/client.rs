@@ -3,7 +3,7 @@
 use super::arena::Key;
 use super::shared::Published;
 use crate::exchange::Buffers;
-use crate::exchange::{Exchange, Given, Readiness, Serving, Tick};
+use crate::exchange::{Exchange, Given, Random, Readiness, Serving, Tick};
 use crate::net::pipe::{Pipe, Pipes};
 use crate::route::backend::Backend;
 use mio::net::TcpStream;
@@ -135,6 +135,7 @@ impl Client {
         date: &'a str,
         local: &'a Published,
         buffers: &'a mut Buffers,
+        random: &'a mut Random,
         serving: Serving,
     ) -> Given<'a> {
         Given {
@@ -143,6 +144,7 @@ impl Client {
             table: &local.table,
             rules: &local.rules,
             buffers,
+            random,
             client: self.address.as_str(),
             client_trusted: self.trusted,
             serving: if self.surplus { Serving::Full } else { serving },

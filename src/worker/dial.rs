@@ -46,7 +46,7 @@ impl Worker {
             active.addresses_failed += 1;
             return Some(member);
         }
-        let random = self.random();
+        let random = self.random.number();
         let mut passing = Cursor::starting_at(self.number);
         let cursor = if Rc::ptr_eq(&active.local, &self.local) {
             self.cursors.get_mut(route.0 as usize).unwrap_or(&mut passing)

@@ -59,7 +59,14 @@ impl Worker {
         let (now, serving) = (self.clock.now, self.serving());
         if let Some(client) = self.clients.get_mut(key) {
             // One that never waits moves on all the same: else the deadline of its last wait would cut it.
-            let given = client.given(now, &self.clock.imf_date, &active.local, &mut self.buffers, serving);
+            let given = client.given(
+                now,
+                &self.clock.imf_date,
+                &active.local,
+                &mut self.buffers,
+                &mut self.random,
+                serving,
+            );
             client.deadline = active.exchange.deadline(&given);
             schedule(&mut self.wheel, &mut client.asked_at, client.deadline, key);
             client.active = Some(active);
@@ -82,7 +89,14 @@ impl Worker {
         let serving = self.serving();
         let Some(client) = self.clients.get(key) else { return };
         let Active { exchange, local, .. } = active;
-        let mut given = client.given(self.clock.now, &self.clock.imf_date, local, &mut self.buffers, serving);
+        let mut given = client.given(
+            self.clock.now,
+            &self.clock.imf_date,
+            local,
+            &mut self.buffers,
+            &mut self.random,
+            serving,
+        );
         exchange.apply(step, outcome, &mut given);
     }
 
@@ -105,7 +119,14 @@ impl Worker {
             (Side::Backend, None) => return Outcome::Failed,
         };
         let Active { exchange, local, .. } = active;
-        let mut given = client.given(self.clock.now, &self.clock.imf_date, local, &mut self.buffers, serving);
+        let mut given = client.given(
+            self.clock.now,
+            &self.clock.imf_date,
+            local,
+            &mut self.buffers,
+            &mut self.random,
+            serving,
+        );
         let bytes = exchange.incoming(side, &mut given);
         let room = bytes.capacity() - bytes.len();
         moved(socket::read(socket, bytes), room)
@@ -171,7 +192,14 @@ impl Worker {
             client.readiness = active.exchange.client_readiness();
             now.after(active.local.idle_timeout)
         } else {
-            let given = client.given(now, &self.clock.imf_date, &active.local, &mut self.buffers, serving);
+            let given = client.given(
+                now,
+                &self.clock.imf_date,
+                &active.local,
+                &mut self.buffers,
+                &mut self.random,
+                serving,
+            );
             active.exchange.deadline(&given)
         };
         client.deadline = deadline;
@@ -212,7 +240,14 @@ impl Worker {
         let serving = self.serving();
         let Some(client) = self.clients.get(key) else { return false };
         let Active { exchange, local, .. } = &mut **active;
-        let mut given = client.given(self.clock.now, &self.clock.imf_date, local, &mut self.buffers, serving);
+        let mut given = client.given(
+            self.clock.now,
+            &self.clock.imf_date,
+            local,
+            &mut self.buffers,
+            &mut self.random,
+            serving,
+        );
         exchange.renew(&mut given);
         true
     }
@@ -257,6 +292,7 @@ impl Worker {
             total_us: now.since_us(account.begun),
             retries: account.retries,
             cause: account.cause.as_str(),
+            request_id: account.request_id(),
         };
         log::line::write(self.lines.line(), &entry);
     }
@@ -267,7 +303,14 @@ impl Worker {
         let Some(client) = self.clients.get_mut(key) else { return };
         let Some(mut active) = client.active.take() else { return };
         let Active { exchange, local, .. } = &mut *active;
-        let mut given = client.given(self.clock.now, &self.clock.imf_date, local, &mut self.buffers, serving);
+        let mut given = client.given(
+            self.clock.now,
+            &self.clock.imf_date,
+            local,
+            &mut self.buffers,
+            &mut self.random,
+            serving,
+        );
         exchange.expire(&mut given);
         client.active = Some(active);
         self.drive(key);

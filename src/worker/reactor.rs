@@ -7,7 +7,7 @@ use super::idle::Idle;
 use super::shared::{Phase, Published, Shared};
 use super::socket::{Link, Listener};
 use super::wheel::{Wheel, schedule};
-use crate::exchange::{Buffers, Readiness, Serving, Side, Tick};
+use crate::exchange::{Buffers, Random, Readiness, Serving, Side, Tick};
 use crate::log::queue::Lines;
 use crate::net::pipe::Pipes;
 use crate::route::balance::Cursor;
@@ -16,6 +16,7 @@ use arc_swap::{ArcSwap, Cache};
 use mio::event::Event;
 use mio::{Events, Poll, Waker};
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -118,7 +119,7 @@ pub(super) struct Worker {
     pub(super) lines: Lines,
     pub(super) say: Say,
     pub(super) counters: Arc<Counters>,
-    random: u64,
+    pub(super) random: Random,
 }
 
 impl Worker {
@@ -126,7 +127,8 @@ impl Worker {
         let clock = Clock::new(setup.epoch);
         let mut cache = Cache::new(Arc::clone(&setup.shared.published));
         let local = Rc::new(Arc::clone(cache.load()));
-        let random = 0x9E37_79B9_7F4A_7C15 ^ (clock.now.0 << 8) ^ setup.number as u64;
+        // The standard library's hasher has keys from the system: two workers, and two processes, begin apart.
+        let random = Random::new(RandomState::new().build_hasher().finish());
         let mut worker = Self {
             poll,
             clock,
@@ -173,14 +175,6 @@ impl Worker {
             self.complained = self.clock.now;
             (self.say)(format!("worker {}: {words}", self.number));
         }
-    }
-
-    /// A random number (xorshift): for balancing, never for secrets.
-    pub(super) fn random(&mut self) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random
     }
 
     /// Turns until the worker is to leave and nothing is open, or it is to end at once. Says how many exchanges were cut.

@@ -11,7 +11,9 @@ use super::random::Random;
 use super::record::{Book, Record};
 use super::script::{Mood, Plan, SMALL_BYTES_MAX, Script};
 use super::trace::{Entry, Trace};
-use apex::exchange::{Buffers, Exchange, Given, Notes, Outcome, Rules, Serving, Side, Step, Tick};
+use apex::exchange::{
+    Buffers, Exchange, Given, Notes, Outcome, RequestIds, Rules, Serving, Side, Step, Tick,
+};
 use apex::http::limits::HeadLimits;
 use apex::route::pattern::{HostPattern, PathPrefix};
 use apex::route::spec::{BackendAddress, BackendSpec, Balancing, RouteSpec};
@@ -27,6 +29,7 @@ pub(crate) struct Env {
     pub(crate) table: Table,
     pub(crate) rules: Rules,
     pub(crate) buffers: Buffers,
+    names: apex::exchange::Random,
     pub(crate) serving: Serving,
 }
 
@@ -56,9 +59,12 @@ impl Env {
                 header_timeout: Duration::from_secs(10),
                 connect_timeout: Duration::from_secs(3),
                 timeout: Duration::from_secs(30),
+                via: None,
+                request_ids: RequestIds::Passed,
                 notes: Notes::Kept,
             },
             buffers: Buffers::default(),
+            names: apex::exchange::Random::new(1),
             serving: Serving::On,
         }
     }
@@ -70,6 +76,7 @@ impl Env {
             table: &self.table,
             rules: &self.rules,
             buffers: &mut self.buffers,
+            random: &mut self.names,
             client: "192.0.2.1",
             client_trusted: false,
             serving: self.serving,

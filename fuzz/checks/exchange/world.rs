@@ -4,8 +4,8 @@ use super::peer::{Peer, Pipe};
 use super::record::{Link, Record};
 use apex::config;
 use apex::exchange::{
-    BUFFER_BYTES, Buffers, Cause, Exchange, Fate, Given, Notes, Outcome, Readiness, Rules, Serving, Side,
-    Step, Tick,
+    BUFFER_BYTES, Buffers, Cause, Exchange, Fate, Given, Notes, Outcome, Random, Readiness, RequestIds,
+    Rules, Serving, Side, Step, Tick,
 };
 use apex::http::head::Persistence;
 use apex::http::limits::HeadLimits;
@@ -72,6 +72,8 @@ fn setup() -> &'static Setup {
             header_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(3),
             timeout: Duration::from_secs(30),
+            via: None,
+            request_ids: RequestIds::Passed,
             notes,
         };
         let tight = HeadLimits { head_bytes_max: 1024, fields_max: 8, target_bytes_max: 64 };
@@ -94,6 +96,7 @@ pub(super) struct World {
     rules: &'static Rules,
     exchange: Exchange,
     buffers: Buffers,
+    random: Random,
     now: Tick,
     serving: Serving,
     client: Peer,
@@ -127,6 +130,7 @@ impl World {
             rules,
             exchange: Exchange::new(),
             buffers: Buffers::default(),
+            random: Random::new(1),
             now: Tick(1_000_000),
             serving: Serving::On,
             client: Peer::new(client, size(windows), false),
@@ -211,6 +215,7 @@ impl World {
             table: &setup().table,
             rules: self.rules,
             buffers: &mut self.buffers,
+            random: &mut self.random,
             client: "192.0.2.7",
             client_trusted: self.scene & TRUSTED != 0,
             serving: self.serving,
@@ -299,13 +304,14 @@ impl World {
         assert!(side == Side::Backend || self.request_pipe.is_empty(), "a read past what the pipe holds");
         let len_max = BUFFER_BYTES.max(self.rules.head.head_bytes_max + 1);
         let link = self.link;
-        let Self { client, links, exchange, buffers, .. } = self;
+        let Self { client, links, exchange, buffers, random, .. } = self;
         let mut given = Given {
             now: self.now,
             date: "",
             table: &setup().table,
             rules: self.rules,
             buffers,
+            random,
             client: "",
             client_trusted: false,
             serving: self.serving,

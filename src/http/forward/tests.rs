@@ -10,6 +10,8 @@ const EDITS: RequestEdits<'static> = RequestEdits {
     client_address: "192.0.2.7",
     client_trusted: false,
     host_fallback: "10.0.0.1:9001",
+    via: None,
+    request_id: None,
 };
 const TRUSTED: RequestEdits<'static> = RequestEdits { client_trusted: true, ..EDITS };
 
@@ -493,4 +495,41 @@ fn responses_are_dated_once() {
         let out = answered(format!("HTTP/1.1 {came}\r\n").as_bytes(), None, &edits, Some("now"));
         same(name, &out, &format!("HTTP/1.1 {sent}\r\n"));
     }
+}
+
+#[test]
+fn via_and_the_name_of_the_request() {
+    const NAMED: RequestEdits<'static> = RequestEdits {
+        via: Some("apex"),
+        request_id: Some(RequestId(0x0123_4567_89ab_cdef_0011_2233_4455_6677)),
+        ..EDITS
+    };
+    const MADE: &str = "X-Request-Id: 0123456789abcdef0011223344556677\r\n";
+    let believing = RequestEdits { client_trusted: true, ..NAMED };
+    let passing = RequestEdits { request_id: None, ..NAMED };
+    let two = "X-Request-Id: a\r\nx-request-id: b\r\n";
+    // Name, edits, what came, what of it goes on in its place, what stands behind the fields.
+    let cases = [
+        ("none came", NAMED, "", "", MADE),
+        ("a stranger's", NAMED, "X-Request-Id: a\r\n", "", MADE),
+        ("a trusted peer's", believing, "X-Request-Id: a\r\n", "X-Request-Id: a\r\n", ""),
+        ("two of a trusted peer's", believing, two, "X-Request-Id: a\r\n", ""),
+        ("an empty one of a trusted peer's", believing, "X-Request-Id:\r\n", "", MADE),
+        ("switched off", passing, two, two, ""),
+        ("switched off and named", passing, "X-Request-Id: a\r\nConnection: x-request-id\r\n", "", ""),
+        ("never taken out by name", NAMED, "Connection: x-request-id\r\n", "", MADE),
+    ];
+    for (name, edits, came, kept, behind) in cases {
+        let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{came}Via: 1.0 front\r\n\r\n");
+        let expected = format!(
+            "GET / HTTP/1.1\r\nHost: h\r\n{kept}Via: 1.0 front\r\n{OWN}{behind}Via: 1.1 apex\r\n\r\n"
+        );
+        same(name, &forwarded(head.as_bytes(), unchanged, &edits), &expected);
+    }
+    let old = forwarded(
+        b"GET / HTTP/1.0\r\nHost: h\r\n\r\n",
+        unchanged,
+        &RequestEdits { request_id: None, ..NAMED },
+    );
+    assert!(old.ends_with(b"Via: 1.0 apex\r\n\r\n"), "the version that was received");
 }
