@@ -11,6 +11,17 @@ pub enum Side {
     Backend,
 }
 
+impl Side {
+    /// The other end.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Backend,
+            Self::Backend => Self::Client,
+        }
+    }
+}
+
 /// What the worker is to do next, each with at most one system call. This list is everything that an exchange can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {

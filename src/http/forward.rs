@@ -160,8 +160,8 @@ fn request_fields(
     passed
 }
 
-/// Writes path and query as they came, less the stripped prefix.
-fn write_target(out: &mut Vec<u8>, target: &Target<'_>, strip_bytes: usize) {
+/// Appends path and query as they came, less `strip_bytes` of stripped prefix; always with a slash in front (`*` aside).
+pub fn write_target(out: &mut Vec<u8>, target: &Target<'_>, strip_bytes: usize) {
     let text = target.path_and_query;
     // RFC 9112 section 3.2.4: `*` is about the server as a whole and has no path.
     if text == b"*" {

@@ -4,8 +4,8 @@
 //! taken from those two alone. Nothing here reads content.
 
 use super::field::{elements, is_token};
-use super::head::Version;
 use super::refusal::Refusal;
+use super::version::Version;
 
 /// How the content of a message is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

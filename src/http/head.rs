@@ -14,27 +14,9 @@ use super::framing::{self, Codings, ContentLength, Framing};
 use super::limits::{CONNECTION_NAMES_MAX, FIELDS_CEILING, HeadLimits, METHOD_BYTES_MAX};
 use super::refusal::Refusal;
 use super::target::{self, Target};
+pub use super::version::Version;
 use facts::{Expectation, Facts, Once};
 use httparse::Status;
-
-/// The version of a message; other 1.x are read as 1.1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
-    /// HTTP/1.0
-    Http10,
-    /// HTTP/1.1
-    Http11,
-}
-
-impl Version {
-    /// As the start line has it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Http10 => "HTTP/1.0",
-            Self::Http11 => "HTTP/1.1",
-        }
-    }
-}
 
 /// Whether a connection stays open behind a message (RFC 9112 section 9.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,3 +16,4 @@ pub mod refusal;
 pub mod reply;
 pub mod target;
 pub mod trailers;
+pub mod version;

@@ -4,6 +4,7 @@
 use super::cli::UsageError;
 use super::{EXIT_USAGE, check, complain, say};
 use crate::config::{self, balancing_name};
+use crate::http::forward;
 use crate::http::limits::METHOD_BYTES_MAX;
 use crate::http::target::{self, Target};
 use crate::route::explain::{Explanation, PassedOver, Reason};
@@ -171,16 +172,11 @@ fn prefix(prefix: &PathPrefix) -> &str {
     }
 }
 
-/// The target as a backend gets it, by the rule of `http::forward`.
+/// The target as a backend gets it.
 fn sent(target: &Target<'_>, strip_bytes: usize) -> String {
-    let text = target.path_and_query;
-    if text == b"*" {
-        return "*".to_owned();
-    }
-    let stripped = strip_bytes.saturating_sub(usize::from(target.slash_missing));
-    let rest = String::from_utf8_lossy(text.get(stripped..).unwrap_or_default());
-    // RFC 9112 section 3.2.1: an origin-form begins with a slash.
-    if rest.starts_with('/') { rest.into_owned() } else { format!("/{rest}") }
+    let mut sent = Vec::new();
+    forward::write_target(&mut sent, target, strip_bytes);
+    String::from_utf8_lossy(&sent).into_owned()
 }
 
 #[cfg(test)]

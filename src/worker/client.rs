@@ -3,7 +3,7 @@
 use super::arena::Key;
 use super::shared::Published;
 use crate::exchange::Buffers;
-use crate::exchange::{Exchange, Given, Random, Readiness, Serving, Tick};
+use crate::exchange::{Exchange, Given, Random, Readiness, Serving, Side, Tick};
 use crate::net::pipe::{Pipe, Pipes};
 use crate::route::backend::Backend;
 use mio::net::TcpStream;
@@ -61,9 +61,9 @@ pub(super) struct Active {
     /// Its backend connection.
     pub(super) link: Option<Key>,
     /// The pipe from client to backend.
-    pub(super) request_pipe: Option<Pipe>,
+    request_pipe: Option<Pipe>,
     /// The pipe from backend to client.
-    pub(super) response_pipe: Option<Pipe>,
+    response_pipe: Option<Pipe>,
 }
 
 impl Active {
@@ -82,6 +82,14 @@ impl Active {
     /// The backend that was asked last has an address that was not tried.
     pub(super) fn has_address_left(&self, backend: &Backend) -> bool {
         usize::from(self.addresses_failed) + 1 < backend.addresses.load().len()
+    }
+
+    /// The pipe that is filled from that side.
+    pub(super) fn pipe_from(&mut self, side: Side) -> &mut Option<Pipe> {
+        match side {
+            Side::Client => &mut self.request_pipe,
+            Side::Backend => &mut self.response_pipe,
+        }
     }
 
     /// Gives pipes back that hold nothing; all of them when the exchange is `over`.

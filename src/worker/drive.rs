@@ -140,44 +140,21 @@ impl Worker {
     }
 
     fn fill(&mut self, key: Key, active: &mut Active, side: Side) -> Outcome {
-        let pipe = match side {
-            Side::Client => &mut active.request_pipe,
-            Side::Backend => &mut active.response_pipe,
-        };
-        let taken = match pipe.take() {
-            Some(pipe) => Ok(pipe),
-            None => self.pipes.take(),
-        };
+        let taken = active.pipe_from(side).take().map_or_else(|| self.pipes.take(), Ok);
         // Without a descriptor for a pipe the bytes go through memory.
         let Ok(mut pipe) = taken else { return Outcome::NoPipe };
         let count_max = active.exchange.fill_max(side);
-        let outcome = match self.socket(key, active, side) {
-            Some(socket) => moved(pipe.fill(socket, count_max), count_max),
-            None => Outcome::Failed,
-        };
-        match side {
-            Side::Client => active.request_pipe = Some(pipe),
-            Side::Backend => active.response_pipe = Some(pipe),
-        }
-        outcome
+        let result = self.socket(key, active, side).map(|socket| pipe.fill(socket, count_max));
+        *active.pipe_from(side) = Some(pipe);
+        result.map_or(Outcome::Failed, |result| moved(result, count_max))
     }
 
     fn drain(&mut self, key: Key, active: &mut Active, side: Side) -> Outcome {
         let count_max = active.exchange.drain_max(side);
-        let pipe = match side {
-            Side::Client => active.response_pipe.take(),
-            Side::Backend => active.request_pipe.take(),
-        };
-        let Some(mut pipe) = pipe else { return Outcome::Failed };
-        let outcome = match self.socket(key, active, side) {
-            Some(socket) => moved(pipe.drain(socket, count_max), count_max),
-            None => Outcome::Failed,
-        };
-        match side {
-            Side::Client => active.response_pipe = Some(pipe),
-            Side::Backend => active.request_pipe = Some(pipe),
-        }
-        outcome
+        let Some(mut pipe) = active.pipe_from(side.other()).take() else { return Outcome::Failed };
+        let result = self.socket(key, active, side).map(|socket| pipe.drain(socket, count_max));
+        *active.pipe_from(side.other()) = Some(pipe);
+        result.map_or(Outcome::Failed, |result| moved(result, count_max))
     }
 
     /// Nothing can be done for now.
