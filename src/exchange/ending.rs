@@ -97,8 +97,13 @@ impl Exchange {
                 self.response.source.closing = true;
                 self.tunnel_cut(backend_done);
             }
-            (_, Link::Up { connected: false, reused: false }) => self.backend_unreachable(UNREACHABLE, given),
-            (_, Link::Up { connected: false, reused: true }) => self.backend_failed(given),
+            // A response that has begun is not answered a second time.
+            (_, Link::Up { connected: false, reused: false }) if self.answer == Answer::Awaited => {
+                self.backend_unreachable(UNREACHABLE, given);
+            }
+            (_, Link::Up { connected: false, reused: true }) if self.answer == Answer::Awaited => {
+                self.backend_failed(given);
+            }
             _ => {
                 // It may have answered before it closed: what it sent is read, and the end of that decides.
                 self.backend_deaf = true;

@@ -2,7 +2,7 @@
 
 use super::pump::{Body, Encoding, Truncated};
 use super::rules::{Given, Serving};
-use super::state::{Answer, DISCARD_BYTES_MAX, Exchange, Stage};
+use super::state::{Answer, DISCARD_BYTES_MAX, Exchange, Link, Stage};
 use super::step::{Outcome, Side};
 use crate::http::field;
 use crate::http::forward::{self, ResponseEdits};
@@ -32,6 +32,11 @@ impl Exchange {
                 if self.answer == Answer::Begun {
                     self.advance(Side::Client, given);
                     return;
+                }
+                if matches!(self.link, Link::Up { connected: false, .. }) {
+                    // RFC 9112 section 9.2: what comes before a request was sent is no response to it, and goes to nobody.
+                    self.response.incoming.clear();
+                    return self.backend_failed(given);
                 }
                 self.answer = Answer::Heard;
                 // A byte of the response was seen: the request is never sent again.

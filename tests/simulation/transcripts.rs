@@ -211,6 +211,23 @@ fn a_stale_connection_is_replaced_by_a_fresh_one() {
 }
 
 #[test]
+fn what_a_backend_says_before_it_is_asked_goes_to_nobody() {
+    let mut bench = Bench::new();
+    bench.reads(Client, post("Content-Length: 2\r\n") + "hi");
+    bench.dials(false, true);
+    bench.step(Step::Write(Backend), Outcome::Blocked);
+    bench.exchange.ready(Backend, Readiness { readable: true, ..Readiness::default() });
+    bench.reads(Backend, OK);
+    bench.releases(Fate::Close);
+    // Nothing was sent, so even a POST is.
+    bench.dials(true, false);
+    bench.writes(Backend, forwarded_post("Content-Length: 2\r\n") + "hi");
+    bench.wakes(Backend);
+    bench.reads(Backend, OK);
+    bench.writes(Client, OK);
+}
+
+#[test]
 fn a_post_that_was_written_is_not_sent_again() {
     let mut bench = Bench::new();
     let fields = "Content-Length: 2\r\n";
