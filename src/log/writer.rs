@@ -104,10 +104,8 @@ impl Writer {
     }
 
     fn tell(&self, order: Order) {
+        // The thread looks after its nap, which is NAP_MAX at the most.
         self.shared.set_order(order);
-        if let Some(thread) = &self.thread {
-            thread.thread().unpark();
-        }
     }
 }
 
@@ -125,6 +123,12 @@ impl Drop for Writer {
 enum Look {
     Lines,
     Nothing,
+}
+
+/// Sleeps. Not a timed wait for somebody: nobody wakes the writer, so that no worker pays for a wake-up.
+#[expect(clippy::disallowed_methods, reason = "the writer is the one that waits by sleeping")]
+fn doze(nap: Duration) {
+    thread::sleep(nap);
 }
 
 /// What the thread owns.
@@ -156,8 +160,7 @@ impl<O: Write, C: Write> Scribe<O, C> {
                 (Order::Drain, Look::Nothing) | (Order::Abandon, _) => break,
             }
             self.report_dropped();
-            // Only an order unparks, so that this is a sleep which the end of the process does not have to wait for.
-            thread::park_timeout(nap);
+            doze(nap);
         }
         self.reported_at = None;
         self.report_dropped();
@@ -281,7 +284,7 @@ fn write_all<O: Write>(
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // Somebody made our output non-blocking (it is often shared with other programs): its reader is slow, not gone.
             Err(error) if error.kind() == ErrorKind::WouldBlock && shared.order() != Order::Abandon => {
-                thread::park_timeout(NAP_MIN);
+                doze(NAP_MIN);
             }
             Err(error) => return Err((written, error)),
         }
