@@ -122,11 +122,10 @@ impl Account {
         &self.notes[self.agent_end..]
     }
 
-    /// Begins anew for the next exchange.
-    pub(super) fn clear(&mut self, buffers: &mut Buffers) {
+    /// Gives its memory back to the pool.
+    pub(super) fn reclaim(&mut self, buffers: &mut Buffers) {
         if self.notes.capacity() > 0 {
             buffers.give(std::mem::take(&mut self.notes));
         }
-        *self = Self::default();
     }
 }

@@ -109,8 +109,17 @@ impl Buffer {
     }
 
     /// Gives its memory back to the pool if it holds nothing.
+    #[inline]
     pub(super) fn settle(&mut self, buffers: &mut Buffers) {
-        if self.start == self.bytes.len() && self.bytes.capacity() > 0 {
+        if self.start == self.bytes.len() {
+            self.reclaim(buffers);
+        }
+    }
+
+    /// Gives its memory back to the pool, whatever it holds.
+    #[inline]
+    pub(super) fn reclaim(&mut self, buffers: &mut Buffers) {
+        if self.bytes.capacity() > 0 {
             self.start = 0;
             buffers.give(std::mem::take(&mut self.bytes));
         }

@@ -493,6 +493,12 @@ impl Pump {
         self.rewindable = false;
     }
 
+    /// Gives its memory back to the pool, whatever it holds; the pump is of no more use.
+    pub(super) fn reclaim(&mut self, buffers: &mut Buffers) {
+        self.incoming.reclaim(buffers);
+        self.outgoing.reclaim(buffers);
+    }
+
     /// Gives buffers that hold nothing back to the pool.
     pub(super) fn settle(&mut self, buffers: &mut Buffers) {
         self.incoming.settle(buffers);

@@ -97,7 +97,7 @@ pub struct Given<'a> {
     /// The worker's random numbers.
     pub random: &'a mut Random,
     /// The client's address as text.
-    pub client: &'a str,
+    pub client: &'a [u8],
     /// Whether the client's own X-Forwarded-* are believed.
     pub client_trusted: bool,
     /// Whether the process is leaving.

@@ -195,7 +195,7 @@ impl Exchange {
     /// Begins the next exchange on the same client connection; bytes that were already read are its first. They are judged at
     /// once: ask for [`Exchange::next_step`] afterwards.
     pub fn renew(&mut self, given: &mut Given<'_>) {
-        self.account.clear(given.buffers);
+        self.account.reclaim(given.buffers);
         // Content that no backend took is not the next request.
         self.request.discard();
         let mut request = Pump::new();
@@ -203,10 +203,9 @@ impl Exchange {
         request.source = self.request.source;
         let mut response = Pump::new();
         response.sink = self.response.sink;
-        self.request.abandon();
-        self.response.abandon();
-        self.settle(given.buffers);
-        *self = Self { request, response, account: std::mem::take(&mut self.account), ..Self::new() };
+        self.request.reclaim(given.buffers);
+        self.response.reclaim(given.buffers);
+        *self = Self { request, response, ..Self::new() };
         self.active = given.now;
         if !self.request.incoming.is_empty() {
             self.account.begun = given.now;
@@ -216,11 +215,10 @@ impl Exchange {
 
     /// Back to an exchange that has not begun, for another client; memory goes back to the pool.
     pub fn reset(&mut self, buffers: &mut Buffers) {
-        self.account.clear(buffers);
-        self.request.abandon();
-        self.response.abandon();
-        self.settle(buffers);
-        *self = Self { account: std::mem::take(&mut self.account), ..Self::new() };
+        self.account.reclaim(buffers);
+        self.request.reclaim(buffers);
+        self.response.reclaim(buffers);
+        *self = Self::new();
     }
 
     pub(super) fn count_content(&mut self) {
@@ -244,6 +242,12 @@ impl Exchange {
     /// Nothing of a request was seen: the client connection is at rest and needs no exchange.
     pub fn is_at_rest(&self) -> bool {
         self.stage == Stage::Head && self.request.incoming.is_empty()
+    }
+
+    /// Asked with `Step::Finish`: nothing came behind the request, as far as is known, so that the connection is at rest until an
+    /// event tells otherwise.
+    pub fn may_rest(&self) -> bool {
+        self.request.incoming.is_empty() && !self.request.source.ready
     }
 
     /// The request head is still being read, or nothing of it was seen yet.

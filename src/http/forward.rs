@@ -19,7 +19,7 @@ pub struct RequestEdits<'a> {
     /// Octets of the path that are taken off its front (`strip_prefix`); 0 for none. The path sent always starts with `/`.
     pub strip_bytes: usize,
     /// The client's address as text, as it stands in X-Forwarded-For.
-    pub client_address: &'a str,
+    pub client_address: &'a [u8],
     /// The peer's own X-Forwarded-* are believed: For is appended to, Proto and Host are kept where they are there.
     pub client_trusted: bool,
     /// The Host sent where a 1.0 client named none.
@@ -230,7 +230,7 @@ fn write_forwarded(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &Request
             out.extend_from_slice(b", ");
         }
     }
-    out.extend_from_slice(edits.client_address.as_bytes());
+    out.extend_from_slice(edits.client_address);
     out.extend_from_slice(b"\r\n");
     if !passed.proto {
         out.extend_from_slice(b"X-Forwarded-Proto: http\r\n");

@@ -32,7 +32,7 @@ const NOTHING: &[u8] = b"-";
 /// Appends the line of `entry`, its line end included.
 pub fn write(out: &mut Vec<u8>, entry: &Entry<'_>) {
     // Address and date come from the kernel and the clock. They pass the escape too, so that no caller can break a line.
-    escaped(out, entry.client.as_bytes(), NAME_BYTES_MAX);
+    escaped(out, entry.client, NAME_BYTES_MAX);
     out.extend_from_slice(b" - - [");
     escaped(out, entry.date.as_bytes(), NAME_BYTES_MAX);
     out.extend_from_slice(b"] ");
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     const ENTRY: Entry<'static> = Entry {
-        client: "192.0.2.7",
+        client: b"192.0.2.7",
         date: "22/Nov/2026:19:51:00 +0000",
         request_line: b"GET /a?b=c HTTP/1.1",
         status: 200,
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn what_was_never_known_is_a_dash() {
         let entry = Entry {
-            client: "::1",
+            client: b"::1",
             request_line: b"",
             status: 408,
             content_bytes: 0,

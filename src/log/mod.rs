@@ -9,7 +9,7 @@ pub mod writer;
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
     /// The client's address.
-    pub client: &'a str,
+    pub client: &'a [u8],
     /// The wall clock at the end of the exchange, as the combined format writes it: `22/Nov/2026:19:51:00 +0000`.
     pub date: &'a str,
     /// The request line as it came, or what there was of it.

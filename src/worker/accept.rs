@@ -5,7 +5,6 @@ use super::client::Client;
 use super::reactor::Worker;
 use super::shared::Phase;
 use super::socket::Listener;
-use super::wheel::schedule;
 use crate::exchange::Tick;
 use mio::Interest;
 use mio::net::TcpListener;
@@ -30,7 +29,7 @@ impl Worker {
         for (listener, index) in listeners.into_iter().zip(0..) {
             let mut socket = TcpListener::from_std(listener);
             let token = Key::new(Kind::Listener, 0, index).token();
-            if let Err(error) = self.poll.registry().register(&mut socket, token, Interest::READABLE) {
+            if let Err(error) = self.desk.poll.registry().register(&mut socket, token, Interest::READABLE) {
                 panic!("a listener cannot be registered: {error}");
             }
             self.listeners.push(Listener { socket, ready: true, paused: false });
@@ -45,7 +44,7 @@ impl Worker {
 
     /// Accepts what waits, a bounded number from each listener.
     pub(super) fn accept_more(&mut self) {
-        if self.accept_again <= self.clock.now {
+        if self.accept_again <= self.desk.clock.now {
             self.accept_again = Tick::NEVER;
             for listener in &mut self.listeners {
                 listener.ready |= std::mem::take(&mut listener.paused);
@@ -61,7 +60,7 @@ impl Worker {
     fn accept_from(&mut self, index: usize, count_max: usize) {
         for _ in 0..count_max {
             if self.shared.connections.load(Ordering::Relaxed)
-                >= self.local.connections_max.saturating_add(SURPLUS_MAX)
+                >= self.desk.local.connections_max.saturating_add(SURPLUS_MAX)
             {
                 return self.pause(index, "the limit of client connections is reached");
             }
@@ -84,28 +83,29 @@ impl Worker {
         listener.ready = false;
         listener.paused = true;
         if self.accept_again == Tick::NEVER {
-            self.accept_again = self.clock.now.after(PAUSE);
+            self.accept_again = self.desk.clock.now.after(PAUSE);
         }
-        self.complain(format_args!("not accepting for a moment: {reason}"));
+        self.desk.complain(format_args!("not accepting for a moment: {reason}"));
     }
 
     fn welcome(&mut self, mut socket: mio::net::TcpStream, address: std::net::IpAddr) {
-        let trusted = self.local.trusted.iter().any(|network| network.contains(address));
+        let trusted = self.desk.local.trusted.iter().any(|network| network.contains(address));
         let key = self.clients.next_key();
         let both = Interest::READABLE | Interest::WRITABLE;
-        if self.poll.registry().register(&mut socket, key.token(), both).is_err() {
+        if self.desk.poll.registry().register(&mut socket, key.token(), both).is_err() {
             // Without a place in epoll it could never be served.
             return;
         }
         let mut client = Client::new(socket, address, trusted);
-        client.surplus = self.shared.connections.load(Ordering::Relaxed) >= self.local.connections_max;
-        let is_late = client.surplus || self.phase != Phase::Serving;
-        let patience = if is_late { LAST_CALL.min(self.local.idle_timeout) } else { self.local.idle_timeout };
-        client.deadline = self.clock.now.after(patience);
-        schedule(&mut self.wheel, &mut client.asked_at, client.deadline, key);
+        client.surplus = self.shared.connections.load(Ordering::Relaxed) >= self.desk.local.connections_max;
+        let is_late = client.surplus || self.desk.phase != Phase::Serving;
+        let patience =
+            if is_late { LAST_CALL.min(self.desk.local.idle_timeout) } else { self.desk.local.idle_timeout };
+        let deadline = self.desk.clock.now.after(patience);
+        self.desk.schedule(&mut client, key, deadline);
         self.clients.insert(client);
         self.shared.connections.fetch_add(1, Ordering::Relaxed);
-        self.counters.connections_accepted.add(1);
+        self.desk.counters.connections_accepted.add(1);
     }
 
     /// Serves who waits already, then listens no more.

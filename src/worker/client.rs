@@ -2,8 +2,7 @@
 
 use super::arena::Key;
 use super::shared::Published;
-use crate::exchange::Buffers;
-use crate::exchange::{Exchange, Given, Random, Readiness, Serving, Side, Tick};
+use crate::exchange::{Exchange, Readiness, Side, Tick};
 use crate::net::pipe::{Pipe, Pipes};
 use crate::route::backend::Backend;
 use mio::net::TcpStream;
@@ -30,8 +29,8 @@ impl AddressText {
         text
     }
 
-    pub(super) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or("-")
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
     }
 }
 
@@ -135,29 +134,6 @@ impl Client {
             active: None,
         }
     }
-
-    /// What an exchange of this client is given.
-    pub(super) fn given<'a>(
-        &'a self,
-        now: Tick,
-        date: &'a str,
-        local: &'a Published,
-        buffers: &'a mut Buffers,
-        random: &'a mut Random,
-        serving: Serving,
-    ) -> Given<'a> {
-        Given {
-            now,
-            date,
-            table: &local.table,
-            rules: &local.rules,
-            buffers,
-            random,
-            client: self.address.as_str(),
-            client_trusted: self.trusted,
-            serving: if self.surplus { Serving::Full } else { serving },
-        }
-    }
 }
 
 #[cfg(test)]
@@ -172,7 +148,7 @@ mod tests {
             ("::1", "::1"),
             ("1111:2222:3333:4444:5555:6666:7777:8888", "1111:2222:3333:4444:5555:6666:7777:8888"),
         ] {
-            assert_eq!(AddressText::new(address.parse().unwrap()).as_str(), text);
+            assert_eq!(AddressText::new(address.parse().unwrap()).as_bytes(), text.as_bytes());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::arena::Key;
 use super::client::Active;
-use super::reactor::Worker;
+use super::desk::Desk;
 use super::socket::Link;
 use super::wheel::schedule;
 use crate::exchange::{Fate, Outcome, Tick};
@@ -31,7 +31,7 @@ fn is_told(tried: u64, member: usize) -> bool {
     tried >> member.min(MEMBERS_TOLD_APART - 1) & 1 == 1
 }
 
-impl Worker {
+impl Desk {
     /// The member of its route's pool that an exchange asks next: the same one as long as its name has another address, else
     /// one that the pool chooses.
     fn next_member(&mut self, active: &mut Active, fresh: bool) -> Option<usize> {

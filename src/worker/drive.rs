@@ -3,12 +3,14 @@
 
 use super::arena::Key;
 use super::client::{Active, Client};
+use super::desk::Desk;
 use super::reactor::Worker;
-use super::wheel::schedule;
-use crate::exchange::{Cause, Notes, Outcome, Side, Step};
+use super::shared::Phase;
+use crate::exchange::{Cause, Fate, Notes, Outcome, Side, Step};
 use crate::http::head::Persistence;
 use crate::log::{self, Entry};
 use crate::net::socket;
+use mio::net::TcpStream;
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -16,220 +18,186 @@ use std::sync::atomic::Ordering;
 /// Steps of one client in one turn; then others have theirs. A small exchange takes about ten.
 const STEPS_MAX: usize = 48;
 
-/// Exchanges kept for later use; more go back to the allocator after a peak.
-const SPARES_MAX: usize = 1024;
-
 impl Worker {
     /// Drives a client's exchange as far as it goes.
     pub(super) fn drive(&mut self, key: Key) {
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Self { clients, desk, .. } = self;
+        let Some(client) = clients.get_mut(key) else { return };
         let mut active = match client.active.take() {
             Some(active) => active,
-            None => self.begin(key),
+            None => desk.begin(client),
         };
         for _ in 0..STEPS_MAX {
             let step = active.exchange.next_step();
             let outcome = match step {
-                Step::Read(side) => self.read(key, &mut active, side),
-                Step::Write(side) => self.write(key, &active, side),
-                Step::Fill(side) => self.fill(key, &mut active, side),
-                Step::Drain(side) => self.drain(key, &mut active, side),
-                Step::Dial { fresh } => self.dial(key, &mut active, fresh),
+                Step::Read(side) => desk.read(client, &mut active, side),
+                Step::Write(side) => desk.write(client, &active, side),
+                Step::Fill(side) => desk.fill(client, &mut active, side),
+                Step::Drain(side) => desk.drain(client, &mut active, side),
+                Step::Dial { fresh } => desk.dial(key, &mut active, fresh),
                 Step::Shutdown(side) => {
-                    if let Some(socket) = self.socket(key, &active, side) {
+                    if let Some(socket) = desk.socket(client, &active, side) {
                         socket::shut_down(socket);
                     }
                     Outcome::Done
                 }
                 Step::Release(fate) => {
-                    self.release(&mut active, fate);
+                    desk.release(&mut active, fate);
                     Outcome::Done
                 }
-                Step::Finish(persistence) => {
-                    if !self.finish(key, &mut active, persistence) {
-                        return self.store(active);
+                Step::Finish(Persistence::KeepAlive) => {
+                    desk.account_for(client, &active);
+                    if active.exchange.may_rest() {
+                        return self.rest(key, active);
                     }
+                    active.settle_pipes(&mut desk.pipes, true);
+                    active.local = Rc::clone(&desk.local);
+                    let Active { exchange, local, .. } = &mut *active;
+                    exchange.renew(&mut desk.given(client, local));
                     continue;
                 }
-                Step::Wait => return self.wait(key, active),
+                Step::Finish(Persistence::Close) => {
+                    desk.account_for(client, &active);
+                    return self.close(key, active);
+                }
+                Step::Wait if active.exchange.is_at_rest() => return self.rest(key, active),
+                Step::Wait => return desk.wait(key, client, active),
             };
-            self.apply(key, &mut active, step, outcome);
+            let Active { exchange, local, .. } = &mut *active;
+            exchange.apply(step, outcome, &mut desk.given(client, local));
         }
-        // No new edge would come for what is ready already.
-        let (now, serving) = (self.clock.now, self.serving());
+        // No new edge would come for what is ready already. One that never waits moves on all the same: else the deadline of
+        // its last wait would cut it.
+        let deadline = active.exchange.deadline(&desk.given(client, &active.local));
+        desk.schedule(client, key, deadline);
+        client.active = Some(active);
+        if !std::mem::replace(&mut client.queued, true) {
+            self.queue.push_back(key);
+        }
+    }
+
+    /// Nothing of a request is there: the client connection needs no exchange.
+    fn rest(&mut self, key: Key, active: Box<Active>) {
         if let Some(client) = self.clients.get_mut(key) {
-            // One that never waits moves on all the same: else the deadline of its last wait would cut it.
-            let given = client.given(
-                now,
-                &self.clock.imf_date,
-                &active.local,
-                &mut self.buffers,
-                &mut self.random,
-                serving,
-            );
-            client.deadline = active.exchange.deadline(&given);
-            schedule(&mut self.wheel, &mut client.asked_at, client.deadline, key);
-            client.active = Some(active);
-            if !std::mem::replace(&mut client.queued, true) {
-                self.queue.push_back(key);
-            }
+            client.readiness = active.exchange.client_readiness();
+            let deadline = self.desk.clock.now.after(active.local.idle_timeout);
+            self.desk.schedule(client, key, deadline);
+        }
+        self.desk.store(active);
+        if self.desk.phase != Phase::Serving {
+            self.close_client(key);
         }
     }
 
-    fn begin(&mut self, key: Key) -> Box<Active> {
-        let mut active = self.spares.pop().unwrap_or_else(|| Box::new(Active::new(Rc::clone(&self.local))));
-        if let Some(client) = self.clients.get_mut(key) {
-            let readiness = std::mem::take(&mut client.readiness);
-            active.exchange.ready(Side::Client, readiness);
+    /// The client connection ends with its exchange.
+    fn close(&mut self, key: Key, active: Box<Active>) {
+        if let Some(client) = self.remove_client(key)
+            && active.exchange.ends_in_reset()
+        {
+            socket::close_by_reset(client.socket);
         }
-        active
+        self.desk.store(active);
     }
 
-    fn apply(&mut self, key: Key, active: &mut Active, step: Step, outcome: Outcome) {
-        let serving = self.serving();
-        let Some(client) = self.clients.get(key) else { return };
-        let Active { exchange, local, .. } = active;
-        let mut given = client.given(
-            self.clock.now,
-            &self.clock.imf_date,
-            local,
-            &mut self.buffers,
-            &mut self.random,
-            serving,
-        );
-        exchange.apply(step, outcome, &mut given);
+    /// The time of a client's exchange is up.
+    pub(super) fn expire(&mut self, key: Key) {
+        let Self { clients, desk, .. } = self;
+        let Some(client) = clients.get_mut(key) else { return };
+        let Some(mut active) = client.active.take() else { return };
+        let Active { exchange, local, .. } = &mut *active;
+        exchange.expire(&mut desk.given(client, local));
+        client.active = Some(active);
+        self.drive(key);
     }
 
-    fn socket<'a>(&'a self, key: Key, active: &Active, side: Side) -> Option<&'a mio::net::TcpStream> {
+    /// Closes a client connection that has no exchange, or whose exchange is over.
+    pub(super) fn close_client(&mut self, key: Key) {
+        if let Some(Client { active: Some(mut active), .. }) = self.remove_client(key) {
+            self.desk.release(&mut active, Fate::Close);
+        }
+    }
+
+    fn remove_client(&mut self, key: Key) -> Option<Client> {
+        let client = self.clients.remove(key)?;
+        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.desk.counters.connections_closed.add(1);
+        Some(client)
+    }
+
+    /// Cuts a client off, whatever goes on. True where that cut an exchange.
+    pub(super) fn cut_client(&mut self, key: Key) -> bool {
+        let Some(client) = self.clients.get_mut(key) else { return false };
+        let Some(mut active) = client.active.take() else {
+            self.close_client(key);
+            return false;
+        };
+        let cut = active.exchange.abort();
+        self.desk.account_for(client, &active);
+        self.desk.release(&mut active, Fate::Close);
+        self.close_client(key);
+        cut
+    }
+}
+
+impl Desk {
+    fn socket<'a>(&'a self, client: &'a Client, active: &Active, side: Side) -> Option<&'a TcpStream> {
         match side {
-            Side::Client => self.clients.get(key).map(|client| &client.socket),
+            Side::Client => Some(&client.socket),
             Side::Backend => self.links.get(active.link?).map(|link| &link.socket),
         }
     }
 
-    fn read(&mut self, key: Key, active: &mut Active, side: Side) -> Outcome {
-        let serving = self.serving();
-        let Some(client) = self.clients.get(key) else { return Outcome::Failed };
-        let socket = match (side, active.link) {
-            (Side::Client, _) => &client.socket,
-            (Side::Backend, Some(link)) => match self.links.get(link) {
+    fn read(&mut self, client: &Client, active: &mut Active, side: Side) -> Outcome {
+        let link = active.link;
+        let Active { exchange, local, .. } = active;
+        let bytes = exchange.incoming(side, &mut self.given(client, local));
+        let room = bytes.capacity() - bytes.len();
+        let socket = match side {
+            Side::Client => &client.socket,
+            Side::Backend => match link.and_then(|link| self.links.get(link)) {
                 Some(link) => &link.socket,
                 None => return Outcome::Failed,
             },
-            (Side::Backend, None) => return Outcome::Failed,
         };
-        let Active { exchange, local, .. } = active;
-        let mut given = client.given(
-            self.clock.now,
-            &self.clock.imf_date,
-            local,
-            &mut self.buffers,
-            &mut self.random,
-            serving,
-        );
-        let bytes = exchange.incoming(side, &mut given);
-        let room = bytes.capacity() - bytes.len();
         moved(socket::read(socket, bytes), room)
     }
 
-    fn write(&mut self, key: Key, active: &Active, side: Side) -> Outcome {
-        let Some(socket) = self.socket(key, active, side) else { return Outcome::Failed };
+    fn write(&mut self, client: &Client, active: &Active, side: Side) -> Outcome {
+        let Some(socket) = self.socket(client, active, side) else { return Outcome::Failed };
         let pieces = active.exchange.outgoing(side);
         let length = pieces.iter().map(|piece| piece.len()).sum();
         moved(socket::write(socket, pieces), length)
     }
 
-    fn fill(&mut self, key: Key, active: &mut Active, side: Side) -> Outcome {
+    fn fill(&mut self, client: &Client, active: &mut Active, side: Side) -> Outcome {
         let taken = active.pipe_from(side).take().map_or_else(|| self.pipes.take(), Ok);
         // Without a descriptor for a pipe the bytes go through memory.
         let Ok(mut pipe) = taken else { return Outcome::NoPipe };
         let count_max = active.exchange.fill_max(side);
-        let result = self.socket(key, active, side).map(|socket| pipe.fill(socket, count_max));
+        let result = self.socket(client, active, side).map(|socket| pipe.fill(socket, count_max));
         *active.pipe_from(side) = Some(pipe);
         result.map_or(Outcome::Failed, |result| moved(result, count_max))
     }
 
-    fn drain(&mut self, key: Key, active: &mut Active, side: Side) -> Outcome {
+    fn drain(&mut self, client: &Client, active: &mut Active, side: Side) -> Outcome {
         let count_max = active.exchange.drain_max(side);
         let Some(mut pipe) = active.pipe_from(side.other()).take() else { return Outcome::Failed };
-        let result = self.socket(key, active, side).map(|socket| pipe.drain(socket, count_max));
+        let result = self.socket(client, active, side).map(|socket| pipe.drain(socket, count_max));
         *active.pipe_from(side.other()) = Some(pipe);
         result.map_or(Outcome::Failed, |result| moved(result, count_max))
     }
 
     /// Nothing can be done for now.
-    fn wait(&mut self, key: Key, mut active: Box<Active>) {
+    fn wait(&mut self, key: Key, client: &mut Client, mut active: Box<Active>) {
         active.exchange.settle(&mut self.buffers);
         active.settle_pipes(&mut self.pipes, false);
-        let now = self.clock.now;
-        let serving = self.serving();
-        let at_rest = active.exchange.is_at_rest();
-        let Some(client) = self.clients.get_mut(key) else { return };
-        let deadline = if at_rest {
-            client.readiness = active.exchange.client_readiness();
-            now.after(active.local.idle_timeout)
-        } else {
-            let given = client.given(
-                now,
-                &self.clock.imf_date,
-                &active.local,
-                &mut self.buffers,
-                &mut self.random,
-                serving,
-            );
-            active.exchange.deadline(&given)
-        };
-        client.deadline = deadline;
-        schedule(&mut self.wheel, &mut client.asked_at, deadline, key);
-        if !at_rest {
-            client.active = Some(active);
-            return;
-        }
-        self.store(active);
-        if self.phase != super::shared::Phase::Serving {
-            self.close_client(key);
-        }
+        let deadline = active.exchange.deadline(&self.given(client, &active.local));
+        self.schedule(client, key, deadline);
+        client.active = Some(active);
     }
 
-    /// Keeps an exchange for later use.
-    fn store(&mut self, mut active: Box<Active>) {
-        active.settle_pipes(&mut self.pipes, true);
-        let is_current = Rc::ptr_eq(&active.local, &self.local);
-        if is_current && self.spares.len() < SPARES_MAX {
-            active.exchange.reset(&mut self.buffers);
-            self.spares.push(active);
-        }
-    }
-
-    /// The exchange is over: it is counted and logged. True where the client connection goes on with the next one.
-    fn finish(&mut self, key: Key, active: &mut Box<Active>, persistence: Persistence) -> bool {
-        self.account_for(key, active);
-        active.settle_pipes(&mut self.pipes, true);
-        if persistence == Persistence::Close {
-            if let Some(client) = self.remove_client(key)
-                && active.exchange.ends_in_reset()
-            {
-                socket::close_by_reset(client.socket);
-            }
-            return false;
-        }
-        active.local = Rc::clone(&self.local);
-        let serving = self.serving();
-        let Some(client) = self.clients.get(key) else { return false };
-        let Active { exchange, local, .. } = &mut **active;
-        let mut given = client.given(
-            self.clock.now,
-            &self.clock.imf_date,
-            local,
-            &mut self.buffers,
-            &mut self.random,
-            serving,
-        );
-        exchange.renew(&mut given);
-        true
-    }
-
-    fn account_for(&mut self, key: Key, active: &Active) {
+    /// An exchange is over: it is counted and logged.
+    fn account_for(&mut self, client: &Client, active: &Active) {
         let account = active.exchange.account();
         if account.status == 0 {
             return;
@@ -248,13 +216,12 @@ impl Worker {
         if active.local.rules.notes == Notes::Skipped {
             return;
         }
-        let Some(client) = self.clients.get(key) else { return };
         let route = account.route.map(|route| active.local.table.route(route));
         let member = route.zip(account.member).and_then(|(route, member)| route.pool.members.get(member));
         let now = self.clock.now;
         let head_read = account.head_read.unwrap_or(now);
         let entry = Entry {
-            client: client.address.as_str(),
+            client: client.address.as_bytes(),
             date: &self.clock.log_date,
             request_line: account.request_line(),
             status: account.status,
@@ -272,53 +239,6 @@ impl Worker {
             request_id: account.request_id(),
         };
         log::line::write(self.lines.line(), &entry);
-    }
-
-    /// The time of a client's exchange is up.
-    pub(super) fn expire(&mut self, key: Key) {
-        let serving = self.serving();
-        let Some(client) = self.clients.get_mut(key) else { return };
-        let Some(mut active) = client.active.take() else { return };
-        let Active { exchange, local, .. } = &mut *active;
-        let mut given = client.given(
-            self.clock.now,
-            &self.clock.imf_date,
-            local,
-            &mut self.buffers,
-            &mut self.random,
-            serving,
-        );
-        exchange.expire(&mut given);
-        client.active = Some(active);
-        self.drive(key);
-    }
-
-    /// Closes a client connection that has no exchange, or whose exchange is over.
-    pub(super) fn close_client(&mut self, key: Key) {
-        if let Some(Client { active: Some(mut active), .. }) = self.remove_client(key) {
-            self.release(&mut active, crate::exchange::Fate::Close);
-        }
-    }
-
-    fn remove_client(&mut self, key: Key) -> Option<Client> {
-        let client = self.clients.remove(key)?;
-        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
-        self.counters.connections_closed.add(1);
-        Some(client)
-    }
-
-    /// Cuts a client off, whatever goes on. True where that cut an exchange.
-    pub(super) fn cut_client(&mut self, key: Key) -> bool {
-        let Some(client) = self.clients.get_mut(key) else { return false };
-        let Some(mut active) = client.active.take() else {
-            self.close_client(key);
-            return false;
-        };
-        let cut = active.exchange.abort();
-        self.account_for(key, &active);
-        self.release(&mut active, crate::exchange::Fate::Close);
-        self.close_client(key);
-        cut
     }
 }
 

@@ -8,6 +8,7 @@ mod accept;
 mod arena;
 mod client;
 mod clock;
+mod desk;
 mod dial;
 mod drive;
 mod idle;
@@ -17,5 +18,6 @@ mod socket;
 mod wheel;
 
 pub use clock::Epoch;
-pub use reactor::{Handle, Say, Setup, spawn};
+pub use desk::Say;
+pub use reactor::{Handle, Setup, spawn};
 pub use shared::{Phase, Published, Shared};

@@ -1,16 +1,16 @@
 //! The loop of one worker: events, timers, turns. It decides nothing about a message.
 
 use super::arena::{Arena, Key, Kind};
-use super::client::{Active, Client, Local};
+use super::client::Client;
 use super::clock::{Clock, Epoch};
+use super::desk::{Desk, Say};
 use super::idle::Idle;
 use super::shared::{Phase, Published, Shared};
-use super::socket::{Link, Listener};
-use super::wheel::{Wheel, schedule};
-use crate::exchange::{Buffers, Random, Readiness, Serving, Side, Tick};
+use super::socket::Listener;
+use super::wheel::Wheel;
+use crate::exchange::{Buffers, Random, Readiness, Side, Tick};
 use crate::log::queue::Lines;
 use crate::net::pipe::Pipes;
-use crate::route::balance::Cursor;
 use crate::stats::Counters;
 use arc_swap::{ArcSwap, Cache};
 use mio::event::Event;
@@ -28,9 +28,6 @@ const EVENTS_MAX: usize = 512;
 
 /// How soon log lines that the writer had no room for are offered again.
 const LOG_PAUSE: Duration = Duration::from_millis(5);
-
-/// Microseconds between two troubles that a worker tells of.
-const COMPLAINT_PAUSE_US: u64 = 1_000_000;
 
 /// What a worker begins with.
 #[derive(Debug)]
@@ -50,9 +47,6 @@ pub struct Setup {
     /// Tells the operator something, seldom and without ever waiting.
     pub say: Say,
 }
-
-/// Tells the operator something. A worker never writes to the standard error itself, for that may block.
-pub type Say = fn(String);
 
 /// A running worker.
 #[derive(Debug)]
@@ -86,95 +80,54 @@ pub fn spawn(setup: Setup, left: impl FnOnce() + Send + 'static) -> io::Result<H
 }
 
 pub(super) struct Worker {
-    pub(super) poll: Poll,
-    pub(super) clock: Clock,
+    pub(super) desk: Desk,
     pub(super) shared: Arc<Shared>,
     cache: Cache<Arc<ArcSwap<Published>>, Arc<Published>>,
-    /// The version that new exchanges are given.
-    pub(super) local: Local,
-    /// For each route of that version, what balancing remembers.
-    pub(super) cursors: Vec<Cursor>,
-    pub(super) number: usize,
-    pub(super) phase: Phase,
     pub(super) listeners: Vec<Listener>,
-    /// When the operator was last told of a trouble.
-    complained: Tick,
     /// When listeners that were paused are tried again.
     pub(super) accept_again: Tick,
     pub(super) clients: Arena<Client>,
-    pub(super) links: Arena<Link>,
-    pub(super) idle: Idle,
-    pub(super) buffers: Buffers,
-    pub(super) pipes: Pipes,
-    /// Exchanges for later use, the last used on top.
-    #[expect(
-        clippy::vec_box,
-        reason = "it is the box that moves between a client and this store, not the exchange"
-    )]
-    pub(super) spares: Vec<Box<Active>>,
-    pub(super) wheel: Wheel<Key>,
     due: Vec<(Tick, Key)>,
     /// Clients that had more to do than one turn allows.
     pub(super) queue: VecDeque<Key>,
-    pub(super) lines: Lines,
-    pub(super) say: Say,
-    pub(super) counters: Arc<Counters>,
-    pub(super) random: Random,
 }
 
 impl Worker {
     fn new(poll: Poll, setup: Setup) -> Self {
-        let clock = Clock::new(setup.epoch);
         let mut cache = Cache::new(Arc::clone(&setup.shared.published));
-        let local = Rc::new(Arc::clone(cache.load()));
-        // The standard library's hasher has keys from the system: two workers, and two processes, begin apart.
-        let random = Random::new(RandomState::new().build_hasher().finish());
-        let mut worker = Self {
-            poll,
-            clock,
-            cache,
-            cursors: Vec::new(),
-            local,
+        let mut desk = Desk {
             number: setup.number,
+            poll,
+            clock: Clock::new(setup.epoch),
             phase: Phase::Serving,
-            listeners: Vec::new(),
-            accept_again: Tick::NEVER,
-            complained: Tick::default(),
-            clients: Arena::new(Kind::Client),
+            local: Rc::new(Arc::clone(cache.load())),
+            cursors: Vec::new(),
             links: Arena::new(Kind::Backend),
             idle: Idle::default(),
             buffers: Buffers::default(),
             pipes: Pipes::default(),
             spares: Vec::new(),
             wheel: Wheel::new(),
-            due: Vec::new(),
-            queue: VecDeque::new(),
+            // The standard library's hasher has keys from the system: two workers, and two processes, begin apart.
+            random: Random::new(RandomState::new().build_hasher().finish()),
+            counters: setup.counters,
             lines: setup.lines,
             say: setup.say,
-            counters: setup.counters,
-            random,
+            complained: Tick::default(),
+        };
+        desk.begin_cursors();
+        let mut worker = Self {
+            desk,
+            cache,
+            listeners: Vec::new(),
+            accept_again: Tick::NEVER,
+            clients: Arena::new(Kind::Client),
+            due: Vec::new(),
+            queue: VecDeque::new(),
             shared: setup.shared,
         };
-        worker.begin_cursors();
         worker.listen(setup.listeners);
         worker
-    }
-
-    fn begin_cursors(&mut self) {
-        self.cursors.clear();
-        self.cursors.resize(self.local.table.routes().len(), Cursor::starting_at(self.number));
-    }
-
-    pub(super) fn serving(&self) -> Serving {
-        if self.phase == Phase::Serving { Serving::On } else { Serving::Leaving }
-    }
-
-    /// Tells the operator of a trouble; what comes soon after another is not told.
-    pub(super) fn complain(&mut self, words: std::fmt::Arguments<'_>) {
-        if self.clock.now.since_us(self.complained) >= COMPLAINT_PAUSE_US {
-            self.complained = self.clock.now;
-            (self.say)(format!("worker {}: {words}", self.number));
-        }
     }
 
     /// Turns until the worker is to leave and nothing is open, or it is to end at once. Says how many exchanges were cut.
@@ -182,16 +135,16 @@ impl Worker {
         let mut events = Events::with_capacity(EVENTS_MAX);
         loop {
             let timeout = self.poll_timeout();
-            match self.poll.poll(&mut events, timeout) {
+            match self.desk.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
                 Err(error) => panic!("epoll_wait failed: {error}"),
             }
-            self.clock.sample();
+            self.desk.clock.sample();
             self.look_at_shared();
             // A poll that was full has not told of everything.
             if events.iter().count() < EVENTS_MAX {
-                self.idle.polled();
+                self.desk.idle.polled();
             }
             // First those at rest: a connection that is not quiet is dropped before an exchange can take it.
             for event in &events {
@@ -210,15 +163,15 @@ impl Worker {
             }
             self.ask_those_due();
             self.accept_more();
-            match (self.shared.phase(), self.phase) {
+            match (self.shared.phase(), self.desk.phase) {
                 (Phase::Ending, _) => return self.leave(),
                 (Phase::Leaving, Phase::Serving) => self.begin_to_leave(),
                 _ => {}
             }
-            if self.phase == Phase::Leaving && self.clients.len() == 0 {
+            if self.desk.phase == Phase::Leaving && self.clients.len() == 0 {
                 return self.leave();
             }
-            self.lines.flush();
+            self.desk.lines.flush();
         }
     }
 
@@ -226,29 +179,26 @@ impl Worker {
         if !self.queue.is_empty() || self.listeners.iter().any(|listener| listener.ready) {
             return Some(Duration::ZERO);
         }
-        let mut timeout = self.wheel.next(self.clock.now);
+        let mut timeout = self.desk.wheel.next(self.desk.clock.now);
         if self.accept_again != Tick::NEVER {
-            let pause = Duration::from_micros(self.accept_again.since_us(self.clock.now));
+            let pause = Duration::from_micros(self.accept_again.since_us(self.desk.clock.now));
             timeout = Some(timeout.map_or(pause, |timeout| timeout.min(pause)));
         }
-        if self.lines.holds_any() {
+        if self.desk.lines.holds_any() {
             timeout = Some(timeout.map_or(LOG_PAUSE, |timeout| timeout.min(LOG_PAUSE)));
         }
         timeout
     }
 
     fn look_at_shared(&mut self) {
-        if !Arc::ptr_eq(self.cache.load(), &self.local) {
-            self.local = Rc::new(Arc::clone(self.cache.load()));
-            // Exchanges in store would keep the old version alive.
-            self.spares.clear();
-            self.begin_cursors();
+        if !Arc::ptr_eq(self.cache.load(), &self.desk.local) {
+            self.desk.take_version(Rc::new(Arc::clone(self.cache.load())));
         }
     }
 
     /// The process leaves: clients at rest are closed. Those whose request has arrived, or who wait to be accepted, are served.
     fn begin_to_leave(&mut self) {
-        self.phase = Phase::Leaving;
+        self.desk.phase = Phase::Leaving;
         for key in self.clients.keys() {
             if let Some(client) = self.clients.get_mut(key)
                 && client.active.is_none()
@@ -267,10 +217,10 @@ impl Worker {
         if key.kind() != Kind::Backend {
             return;
         }
-        let Some(link) = self.links.get(key) else { return };
+        let Some(link) = self.desk.links.get(key) else { return };
         if link.user.is_none() && (event.is_readable() || event.is_read_closed() || event.is_error()) {
-            self.idle.forget(link.backend, key);
-            self.links.remove(key);
+            self.desk.idle.forget(link.backend, key);
+            self.desk.links.remove(key);
         }
     }
 
@@ -301,7 +251,7 @@ impl Worker {
                 self.drive(key);
             }
             Kind::Backend => {
-                let Some(user) = self.links.get(key).and_then(|link| link.user) else {
+                let Some(user) = self.desk.links.get(key).and_then(|link| link.user) else {
                     // It came to rest within this very turn, and this edge is the only one that tells of its end.
                     return self.tell_resting(event);
                 };
@@ -317,11 +267,11 @@ impl Worker {
 
     fn ask_those_due(&mut self) {
         let mut due = std::mem::take(&mut self.due);
-        self.wheel.expire(self.clock.now, &mut due);
+        self.desk.wheel.expire(self.desk.clock.now, &mut due);
         for (at, key) in due.drain(..) {
             match key.kind() {
                 Kind::Client => self.client_due(at, key),
-                Kind::Backend => self.link_due(at, key),
+                Kind::Backend => self.desk.link_due(at, key),
                 Kind::Control | Kind::Listener => {}
             }
         }
@@ -329,7 +279,7 @@ impl Worker {
     }
 
     fn client_due(&mut self, at: Tick, key: Key) {
-        let now = self.clock.now;
+        let now = self.desk.clock.now;
         let Some(client) = self.clients.get_mut(key) else { return };
         if client.asked_at != at {
             // An earlier question was put in front of this one.
@@ -337,7 +287,8 @@ impl Worker {
         }
         client.asked_at = Tick::NEVER;
         if client.deadline > now {
-            schedule(&mut self.wheel, &mut client.asked_at, client.deadline, key);
+            let deadline = client.deadline;
+            self.desk.schedule(client, key, deadline);
         } else if client.active.is_some() {
             self.expire(key);
         } else {
@@ -351,7 +302,7 @@ impl Worker {
         for key in self.clients.keys() {
             cut += u64::from(self.cut_client(key));
         }
-        self.lines.flush();
+        self.desk.lines.flush();
         cut
     }
 }

@@ -77,7 +77,7 @@ impl Env {
             rules: &self.rules,
             buffers: &mut self.buffers,
             random: &mut self.names,
-            client: "192.0.2.1",
+            client: b"192.0.2.1",
             client_trusted: false,
             serving: self.serving,
         }

@@ -216,7 +216,7 @@ impl World {
             rules: self.rules,
             buffers: &mut self.buffers,
             random: &mut self.random,
-            client: "192.0.2.7",
+            client: b"192.0.2.7",
             client_trusted: self.scene & TRUSTED != 0,
             serving: self.serving,
         };
@@ -312,7 +312,7 @@ impl World {
             rules: self.rules,
             buffers,
             random,
-            client: "",
+            client: b"",
             client_trusted: false,
             serving: self.serving,
         };

@@ -7,7 +7,7 @@ use crate::http::head::Method;
 
 const EDITS: RequestEdits<'static> = RequestEdits {
     strip_bytes: 0,
-    client_address: "192.0.2.7",
+    client_address: b"192.0.2.7",
     client_trusted: false,
     host_fallback: "10.0.0.1:9001",
     via: None,
