@@ -4,6 +4,7 @@
 
 use super::field::{Field, Name, classify};
 use super::limits::CONNECTION_NAMES_MAX;
+use super::lines::{Lines, Look};
 use super::octet;
 
 /// Names listed by Connection, less those that need no look-up because they are never passed on, or are no fields.
@@ -15,14 +16,19 @@ pub(super) struct Named<'b> {
 
 /// What the head's Connection fields name; `None`, which is the common case, needs no look-up at all.
 #[inline]
-pub(super) fn named<'b>(fields: &[Field<'b>]) -> Option<Named<'b>> {
+pub(super) fn named<'b>(fields: &[Field<'b>], lines: &Lines<'b>) -> Option<Named<'b>> {
     let mut named = None;
-    for field in fields {
-        if field.name.len() == 10 && classify(field.name) == Name::Connection && !is_plain(field.value) {
-            collect(field.value, &mut named);
+    for (index, name) in lines.marked(fields, Look::Marked) {
+        if name == Name::Connection && !is_plain(fields[index].value) {
+            collect(fields[index].value, &mut named);
         }
     }
     named
+}
+
+/// The lines to look at: any may be meant where something is named.
+pub(super) const fn look(named: Option<&Named<'_>>) -> Look {
+    if named.is_some() { Look::Every } else { Look::Marked }
 }
 
 /// The two values that nearly every Connection field has; neither names a field that would have to be looked up.
@@ -98,14 +104,14 @@ mod tests {
             &["Transfer-Encoding, Content-Length, connection"],
             &[" , ,"],
         ] {
-            assert!(named(&fields(values)).is_none(), "{values:?}");
+            assert!(named(&fields(values), &Lines::unknown()).is_none(), "{values:?}");
         }
     }
 
     #[test]
     fn names_are_found_in_any_case_and_any_line() {
         let fields = fields(&["close", "X-One ,\tx-two", "x-three,close"]);
-        let named = named(&fields).unwrap();
+        let named = named(&fields, &Lines::unknown()).unwrap();
         for name in ["x-one", "X-TWO", "X-Three"] {
             assert!(named.holds(name), "{name}");
         }
@@ -119,7 +125,7 @@ mod tests {
         let full: Vec<String> = (0..CONNECTION_NAMES_MAX).map(|number| format!("x-{number}")).collect();
         let value = full.join(",");
         let fields = fields(&[&value, "close"]);
-        let named = named(&fields).unwrap();
+        let named = named(&fields, &Lines::unknown()).unwrap();
         assert!(full.iter().all(|name| named.holds(name)) && !named.holds("other"));
     }
 }

@@ -21,6 +21,8 @@ pub enum Name {
     Connection,
     /// `Content-Length`
     ContentLength,
+    /// `Date`
+    Date,
     /// `Expect`
     Expect,
     /// `Host`
@@ -56,30 +58,48 @@ pub enum Name {
 /// Which name it is; case is ignored (RFC 9110 section 5.1).
 #[inline]
 pub fn classify(name: &str) -> Name {
-    // The length picks one or two candidates, so most names cost one comparison or none.
-    let (candidate, found) = match name.len() {
-        2 => ("te", Name::Te),
-        4 => ("host", Name::Host),
-        6 => ("expect", Name::Expect),
-        7 if matches!(name.as_bytes()[0], b'u' | b'U') => ("upgrade", Name::Upgrade),
-        7 => ("trailer", Name::Trailer),
-        10 if matches!(name.as_bytes()[0], b'c' | b'C') => ("connection", Name::Connection),
-        10 => ("keep-alive", Name::KeepAlive),
-        12 if matches!(name.as_bytes()[0], b'x' | b'X') => ("x-request-id", Name::RequestId),
-        12 => ("max-forwards", Name::MaxForwards),
-        14 => ("content-length", Name::ContentLength),
-        15 => ("x-forwarded-for", Name::ForwardedFor),
-        16 if matches!(name.as_bytes()[0], b'x' | b'X') => ("x-forwarded-host", Name::ForwardedHost),
-        16 => ("proxy-connection", Name::ProxyConnection),
-        17 if matches!(name.as_bytes()[0], b'x' | b'X') => ("x-forwarded-proto", Name::ForwardedProto),
-        17 => ("transfer-encoding", Name::TransferEncoding),
-        18 => ("proxy-authenticate", Name::ProxyCredentials),
-        19 => ("proxy-authorization", Name::ProxyCredentials),
-        _ => return Name::Other,
+    let name = name.as_bytes();
+    // Length and first letter rule out nearly every name that is not known.
+    match (name.len(), name.first().map_or(0, |first| first | 0x20)) {
+        (2, b't') if is(name, b"te") => Name::Te,
+        (4, b'h') if is(name, b"host") => Name::Host,
+        (4, b'd') if is(name, b"date") => Name::Date,
+        (6, b'e') if is(name, b"expect") => Name::Expect,
+        (7, b'u') if is(name, b"upgrade") => Name::Upgrade,
+        (7, b't') if is(name, b"trailer") => Name::Trailer,
+        (10, b'c') if is(name, b"connection") => Name::Connection,
+        (10, b'k') if is(name, b"keep-alive") => Name::KeepAlive,
+        (12, b'x') if is(name, b"x-request-id") => Name::RequestId,
+        (12, b'm') if is(name, b"max-forwards") => Name::MaxForwards,
+        (14, b'c') if is(name, b"content-length") => Name::ContentLength,
+        (15, b'x') if is(name, b"x-forwarded-for") => Name::ForwardedFor,
+        (16, b'x') if is(name, b"x-forwarded-host") => Name::ForwardedHost,
+        (16, b'p') if is(name, b"proxy-connection") => Name::ProxyConnection,
+        (17, b'x') if is(name, b"x-forwarded-proto") => Name::ForwardedProto,
+        (17, b't') if is(name, b"transfer-encoding") => Name::TransferEncoding,
+        (18, b'p') if is(name, b"proxy-authenticate") => Name::ProxyCredentials,
+        (19, b'p') if is(name, b"proxy-authorization") => Name::ProxyCredentials,
+        _ => Name::Other,
+    }
+}
+
+/// Is `name`, of at least as many octets, this name in lower case? Words at a time, for this is asked of every head.
+#[inline]
+fn is<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
+    // Only an upper-case letter becomes a lower-case one by this bit, and of what may stand in a head only a hyphen a hyphen.
+    const CASE: u64 = 0x2020_2020_2020_2020;
+    let word = |bytes: &[u8], at: usize| {
+        let mut word = [0; 8];
+        let part = &bytes[at..(at + 8).min(N)];
+        word[..part.len()].copy_from_slice(part);
+        u64::from_le_bytes(word) | CASE
     };
-    // The first letter rules out nearly every other name of that length without a call.
-    let first_fits = name.as_bytes()[0] | 0x20 == candidate.as_bytes()[0];
-    if first_fits && name.eq_ignore_ascii_case(candidate) { found } else { Name::Other }
+    // The last word overlaps the one before, so that there is no rest.
+    let last = N.saturating_sub(8);
+    name.len() >= N
+        && (word(name, 0) == word(lower, 0))
+        && (N <= 16 || word(name, 8) == word(lower, 8))
+        && (N <= 8 || word(name, last) == word(lower, last))
 }
 
 /// The elements of a list value, without the white space around them; empty ones are kept (RFC 9110 section 5.6.1).
@@ -121,6 +141,7 @@ mod tests {
         let known: &[(&str, Name)] = &[
             ("Connection", Name::Connection),
             ("Content-Length", Name::ContentLength),
+            ("Date", Name::Date),
             ("Expect", Name::Expect),
             ("Host", Name::Host),
             ("Keep-Alive", Name::KeepAlive),
@@ -135,6 +156,7 @@ mod tests {
             ("X-Forwarded-For", Name::ForwardedFor),
             ("X-Forwarded-Host", Name::ForwardedHost),
             ("X-Forwarded-Proto", Name::ForwardedProto),
+            ("X-Request-Id", Name::RequestId),
         ];
         for &(name, expected) in known {
             assert_eq!(classify(name), expected, "{name}");
@@ -146,6 +168,22 @@ mod tests {
         }
         for name in ["", "Accept", "Cookie", "User-Agent", "Content_Length", "Transfer_Encoding"] {
             assert_eq!(classify(name), Name::Other, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_octet_of_a_name_is_taken_for_another() {
+        let known = ["te", "host", "expect", "upgrade", "connection", "max-forwards", "content-length"];
+        let long = ["x-forwarded-for", "x-forwarded-host", "transfer-encoding", "proxy-authenticate"];
+        for name in known.into_iter().chain(long).chain(["proxy-authorization"]) {
+            for at in 0..name.len() {
+                for octet in b'!'..=b'~' {
+                    let mut other = name.to_owned();
+                    other.replace_range(at..=at, &char::from(octet).to_string());
+                    let same = other.eq_ignore_ascii_case(name);
+                    assert_eq!(classify(&other) == classify(name), same, "{other}");
+                }
+            }
         }
     }
 

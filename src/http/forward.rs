@@ -71,7 +71,8 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &RequestEdit
     out.push(b' ');
     write_target(out, &request.target, edits.strip_bytes);
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    if request.field("host").is_none() {
+    // A 1.1 request without Host was refused.
+    if request.version == Version::Http10 && request.field("host").is_none() {
         line(out, "Host", host);
     }
     let passed = request_fields(out, request, edits, host);
@@ -110,12 +111,12 @@ fn request_fields(
     edits: &RequestEdits<'_>,
     host: &[u8],
 ) -> Passed {
-    let named = connection::named(request.fields);
+    let named = connection::named(request.fields, &request.lines);
     let mut passed = Passed::default();
     let mut host_written = false;
-    for field in request.fields {
-        match classify(field.name) {
-            Name::Other | Name::Trailer => pass(out, field, named.as_ref()),
+    request.lines.pass(request.fields, connection::look(named.as_ref()), out, |out, field, name| {
+        match name {
+            Name::Other | Name::Date | Name::Trailer => pass(out, field, named.as_ref()),
             // RFC 9112 section 3.2.2: the authority of an absolute-form replaces Host. It goes out once.
             Name::Host if !host_written => {
                 line(out, field.name, host);
@@ -156,7 +157,7 @@ fn request_fields(
             | Name::TransferEncoding
             | Name::Upgrade => {}
         }
-    }
+    });
     passed
 }
 
@@ -285,16 +286,15 @@ fn write_response(
 ) {
     out.reserve(response.head_bytes + response.fields.len() + OWN_LINES_BYTES);
     write_status_line(out, response.status, response.reason);
-    let named = connection::named(response.fields);
-    for field in response.fields {
-        match classify(field.name) {
-            Name::Other => {
-                if field.name.eq_ignore_ascii_case("date") {
-                    date = None;
-                }
+    let named = connection::named(response.fields, &response.lines);
+    response.lines.pass(response.fields, connection::look(named.as_ref()), out, |out, field, name| {
+        match name {
+            Name::Date => {
+                date = None;
                 pass(out, field, named.as_ref());
             }
-            Name::Expect
+            Name::Other
+            | Name::Expect
             | Name::ForwardedFor
             | Name::ForwardedHost
             | Name::ForwardedProto
@@ -313,7 +313,7 @@ fn write_response(
             | Name::TransferEncoding
             | Name::Upgrade => {}
         }
-    }
+    });
     if let Some(date) = date {
         line(out, "Date", date.as_bytes());
     }

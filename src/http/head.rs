@@ -12,6 +12,7 @@ use super::authority::{self, Authority};
 use super::field::{Field, FieldSlots};
 use super::framing::{self, Codings, ContentLength, Framing};
 use super::limits::{CONNECTION_NAMES_MAX, FIELDS_CEILING, HeadLimits, METHOD_BYTES_MAX};
+use super::lines::Lines;
 use super::refusal::Refusal;
 use super::target::{self, Target};
 pub use super::version::Version;
@@ -90,6 +91,8 @@ pub struct Request<'h, 'b> {
     pub max_forwards: Option<u64>,
     /// All field lines in their order.
     pub fields: &'h [Field<'b>],
+    /// Where they stand in the head.
+    pub(super) lines: Lines<'b>,
     /// Octets of the head in the buffer, empty lines before it included.
     pub head_bytes: usize,
 }
@@ -119,6 +122,8 @@ pub struct Response<'h, 'b> {
     pub persistence: Persistence,
     /// All field lines in their order.
     pub fields: &'h [Field<'b>],
+    /// Where they stand in the head.
+    pub(super) lines: Lines<'b>,
     /// Octets of the head in the buffer.
     pub head_bytes: usize,
 }
@@ -275,7 +280,7 @@ fn judge_request<'h, 'b>(
     if head.len() > limits.head_bytes_max {
         return Err(HEAD_TOO_LARGE);
     }
-    let facts = Facts::collect(head, fields).ok_or(Refusal::bad_request(BARE_LF))?;
+    let (facts, lines) = Facts::collect(head, fields).ok_or(Refusal::bad_request(BARE_LF))?;
     if facts.options.count > CONNECTION_NAMES_MAX {
         return Err(Refusal::bad_request(TOO_MANY_OPTIONS));
     }
@@ -303,6 +308,7 @@ fn judge_request<'h, 'b>(
         upgrades: is_11 && facts.options.upgrade && facts.upgrade_named,
         max_forwards: judge_max_forwards(class, facts.max_forwards),
         fields,
+        lines,
         head_bytes: end,
     })
 }
@@ -339,7 +345,7 @@ fn judge_response<'h, 'b>(
     if head.len() > limits.head_bytes_max {
         return Err(RESPONSE_HEAD_TOO_LARGE);
     }
-    let facts = Facts::collect(head, fields).ok_or(Refusal::bad_gateway(BARE_LF))?;
+    let (facts, lines) = Facts::collect(head, fields).ok_or(Refusal::bad_gateway(BARE_LF))?;
     if facts.options.count > CONNECTION_NAMES_MAX {
         return Err(Refusal::bad_gateway(TOO_MANY_OPTIONS));
     }
@@ -370,6 +376,7 @@ fn judge_response<'h, 'b>(
         length_hint: facts.length.agreed().filter(|_| hinted),
         persistence,
         fields,
+        lines,
         head_bytes: end,
     })
 }

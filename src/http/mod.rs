@@ -11,6 +11,7 @@ pub mod forward;
 pub mod framing;
 pub mod head;
 pub mod limits;
+mod lines;
 mod octet;
 pub mod refusal;
 pub mod reply;

@@ -146,6 +146,7 @@ pub fn reason(status: u16) -> &'static str {
 mod tests {
     use super::*;
     use crate::http::head::Method;
+    use crate::http::lines::Lines;
     use crate::http::target::Target;
 
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -223,6 +224,7 @@ mod tests {
                 field("Proxy-Authorization", "secret"),
                 field("Via", "1.0 a"),
             ],
+            lines: Lines::unknown(),
             head_bytes: 0,
         };
         let body = "TRACE http://h/x HTTP/1.0\r\nMax-Forwards: 0\r\nx-own: 1\r\nVia: 1.0 a\r\n\r\n";

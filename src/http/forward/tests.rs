@@ -4,6 +4,7 @@ use super::*;
 use crate::http::authority::Authority;
 use crate::http::field::slots;
 use crate::http::head::Method;
+use crate::http::lines::Lines;
 
 const EDITS: RequestEdits<'static> = RequestEdits {
     strip_bytes: 0,
@@ -41,12 +42,18 @@ fn forwarded(head: &[u8], judged: impl FnOnce(&mut Request<'_, '_>), edits: &Req
         upgrades: false,
         max_forwards: None,
         fields: parsed.headers,
+        lines: Lines::noted(&head[..head_bytes], parsed.headers).unwrap(),
         head_bytes,
     };
     judged(&mut judgement);
     let mut out = b"before".to_vec();
     request(&mut out, &judgement, edits);
     assert!(out.starts_with(b"before"));
+    // Line by line it comes to the same.
+    judgement.lines = Lines::unknown();
+    let mut slow = b"before".to_vec();
+    request(&mut slow, &judgement, edits);
+    assert_eq!(slow.escape_ascii().to_string(), out.escape_ascii().to_string());
     out.split_off(6)
 }
 
@@ -365,7 +372,7 @@ fn answered(head: &[u8], length_hint: Option<u64>, edits: &ResponseEdits, date: 
     config.allow_spaces_after_header_name_in_responses(false);
     let head_bytes =
         config.parse_response_with_uninit_headers(&mut parsed, head, &mut slots).unwrap().unwrap();
-    let judgement = Response {
+    let mut judgement = Response {
         status: parsed.code.unwrap(),
         reason: parsed.reason.unwrap().as_bytes(),
         version: Version::Http11,
@@ -373,13 +380,21 @@ fn answered(head: &[u8], length_hint: Option<u64>, edits: &ResponseEdits, date: 
         length_hint,
         persistence: Persistence::KeepAlive,
         fields: parsed.headers,
+        lines: Lines::noted(&head[..head_bytes], parsed.headers).unwrap(),
         head_bytes,
     };
-    let mut out = Vec::new();
-    match date {
-        Some(date) => response_dated(&mut out, &judgement, edits, date),
-        None => response(&mut out, &judgement, edits),
-    }
+    let write = |judgement: &Response<'_, '_>| {
+        let mut out = Vec::new();
+        match date {
+            Some(date) => response_dated(&mut out, judgement, edits, date),
+            None => response(&mut out, judgement, edits),
+        }
+        out
+    };
+    let out = write(&judgement);
+    // Line by line it comes to the same.
+    judgement.lines = Lines::unknown();
+    assert_eq!(write(&judgement).escape_ascii().to_string(), out.escape_ascii().to_string());
     out
 }
 

@@ -4,6 +4,7 @@
 use super::{Persistence, Version};
 use crate::http::field::{Field, Name, classify, elements};
 use crate::http::framing::{Codings, ContentLength};
+use crate::http::lines::Lines;
 
 /// A field that may stand once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -87,25 +88,24 @@ pub(super) struct Facts<'b> {
 }
 
 impl<'b> Facts<'b> {
-    /// Collects them. `head` is the whole head and `fields` are slices of it, one a line.
-    ///
-    /// `None` where a line ends in a bare LF. The parser takes an LF at the end of a line only, so the octet before each
-    /// line's LF tells, and no scan for LF is needed: every LF stands right before a field name, or at the head's end.
-    pub(super) fn collect(head: &'b [u8], fields: &[Field<'b>]) -> Option<Self> {
+    /// Collects them, and where the lines stand. `head` is the whole head and `fields` are slices of it, one a line.
+    /// `None` where a line ends in a bare LF.
+    pub(super) fn collect(head: &'b [u8], fields: &[Field<'b>]) -> Option<(Self, Lines<'b>)> {
         // RFC 9112 section 2.2: a line ends in CRLF; a bare LF, which may be taken as a line's end, is not.
         if !head.ends_with(b"\r\n\r\n") {
             return None;
         }
-        let front = head.as_ptr().addr();
         let mut facts = Self::default();
-        for field in fields {
-            let name_at = field.name.as_ptr().addr().wrapping_sub(front);
-            if head.get(name_at.wrapping_sub(2)) != Some(&b'\r') {
-                return None;
+        let mut lines = Lines::of(head);
+        for (field, index) in fields.iter().zip(0..) {
+            let name = classify(field.name);
+            lines.note(index, field, name)?;
+            if name != Name::Other {
+                facts.note(name, field.value);
             }
-            facts.note(classify(field.name), field.value);
         }
-        Some(facts)
+        lines.end(fields.len());
+        Some((facts, lines))
     }
 
     #[inline]

@@ -1,0 +1,117 @@
+//! What a worker serves exchanges from: its clock, memory, pipes, backend connections, timers, counters and log lines. Everything
+//! of a worker but its clients and listeners, so that one client and all of this can be used at the same time.
+
+use super::arena::{Arena, Key};
+use super::client::{Active, Client, Local};
+use super::clock::Clock;
+use super::idle::Idle;
+use super::shared::{Phase, Published};
+use super::socket::Link;
+use super::wheel::{Wheel, schedule};
+use crate::exchange::{Buffers, Given, Random, Serving, Side, Tick};
+use crate::log::queue::Lines;
+use crate::net::pipe::Pipes;
+use crate::route::balance::Cursor;
+use crate::stats::Counters;
+use mio::Poll;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Exchanges kept for later use; more go back to the allocator after a peak.
+const SPARES_MAX: usize = 1024;
+
+/// Microseconds between two troubles that a worker tells of.
+const COMPLAINT_PAUSE_US: u64 = 1_000_000;
+
+/// Tells the operator something. A worker never writes to the standard error itself, for that may block.
+pub type Say = fn(String);
+
+pub(super) struct Desk {
+    pub(super) number: usize,
+    pub(super) poll: Poll,
+    pub(super) clock: Clock,
+    pub(super) phase: Phase,
+    /// The version that new exchanges are given.
+    pub(super) local: Local,
+    /// For each route of that version, what balancing remembers.
+    pub(super) cursors: Vec<Cursor>,
+    pub(super) links: Arena<Link>,
+    pub(super) idle: Idle,
+    pub(super) buffers: Buffers,
+    pub(super) pipes: Pipes,
+    /// Exchanges for later use, the last used on top.
+    #[expect(
+        clippy::vec_box,
+        reason = "it is the box that moves between a client and this store, not the exchange"
+    )]
+    pub(super) spares: Vec<Box<Active>>,
+    pub(super) wheel: Wheel<Key>,
+    pub(super) random: Random,
+    pub(super) counters: Arc<Counters>,
+    pub(super) lines: Lines,
+    pub(super) say: Say,
+    /// When the operator was last told of a trouble.
+    pub(super) complained: Tick,
+}
+
+impl Desk {
+    /// What comes with a call of an exchange of that client.
+    #[inline]
+    pub(super) fn given<'a>(&'a mut self, client: &'a Client, local: &'a Published) -> Given<'a> {
+        let serving = if self.phase == Phase::Serving { Serving::On } else { Serving::Leaving };
+        Given {
+            now: self.clock.now,
+            date: &self.clock.imf_date,
+            table: &local.table,
+            rules: &local.rules,
+            buffers: &mut self.buffers,
+            random: &mut self.random,
+            client: client.address.as_bytes(),
+            client_trusted: client.trusted,
+            serving: if client.surplus { Serving::Full } else { serving },
+        }
+    }
+
+    /// An exchange for a client that had none, told what the client's events have told.
+    pub(super) fn begin(&mut self, client: &mut Client) -> Box<Active> {
+        let mut active = self.spares.pop().unwrap_or_else(|| Box::new(Active::new(Rc::clone(&self.local))));
+        active.exchange.ready(Side::Client, std::mem::take(&mut client.readiness));
+        active
+    }
+
+    /// Keeps an exchange for later use.
+    pub(super) fn store(&mut self, mut active: Box<Active>) {
+        active.settle_pipes(&mut self.pipes, true);
+        if Rc::ptr_eq(&active.local, &self.local) && self.spares.len() < SPARES_MAX {
+            active.exchange.reset(&mut self.buffers);
+            self.spares.push(active);
+        }
+    }
+
+    /// Has the wheel ask about a client at `deadline`.
+    pub(super) fn schedule(&mut self, client: &mut Client, key: Key, deadline: Tick) {
+        client.deadline = deadline;
+        schedule(&mut self.wheel, &mut client.asked_at, deadline, key);
+    }
+
+    /// Takes another version for new exchanges.
+    pub(super) fn take_version(&mut self, local: Local) {
+        self.local = local;
+        // Exchanges in store would keep the old version alive.
+        self.spares.clear();
+        self.begin_cursors();
+    }
+
+    pub(super) fn begin_cursors(&mut self) {
+        self.cursors.clear();
+        self.cursors.resize(self.local.table.routes().len(), Cursor::starting_at(self.number));
+    }
+
+    /// Tells the operator of a trouble; what comes soon after another is not told.
+    pub(super) fn complain(&mut self, words: std::fmt::Arguments<'_>) {
+        if self.clock.now.since_us(self.complained) >= COMPLAINT_PAUSE_US {
+            self.complained = self.clock.now;
+            (self.say)(format!("worker {}: {words}", self.number));
+        }
+    }
+}
