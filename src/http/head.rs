@@ -280,7 +280,8 @@ fn judge_request<'h, 'b>(
     if head.len() > limits.head_bytes_max {
         return Err(HEAD_TOO_LARGE);
     }
-    let (facts, lines) = Facts::collect(head, fields).ok_or(Refusal::bad_request(BARE_LF))?;
+    let mut facts = Facts::default();
+    let lines = facts.collect(head, fields).ok_or(Refusal::bad_request(BARE_LF))?;
     if facts.options.count > CONNECTION_NAMES_MAX {
         return Err(Refusal::bad_request(TOO_MANY_OPTIONS));
     }
@@ -345,7 +346,8 @@ fn judge_response<'h, 'b>(
     if head.len() > limits.head_bytes_max {
         return Err(RESPONSE_HEAD_TOO_LARGE);
     }
-    let (facts, lines) = Facts::collect(head, fields).ok_or(Refusal::bad_gateway(BARE_LF))?;
+    let mut facts = Facts::default();
+    let lines = facts.collect(head, fields).ok_or(Refusal::bad_gateway(BARE_LF))?;
     if facts.options.count > CONNECTION_NAMES_MAX {
         return Err(Refusal::bad_gateway(TOO_MANY_OPTIONS));
     }

@@ -7,7 +7,7 @@
 use super::field::{Field, Name, classify};
 
 /// Lines that are remembered as worth a look; a head with more of them is looked at line by line. Real ones have two to five.
-const MARKS_MAX: usize = 16;
+const MARKS_MAX: usize = 8;
 
 /// Which lines are looked at when a head is written anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -88,24 +88,22 @@ pub(super) struct Facts<'b> {
 }
 
 impl<'b> Facts<'b> {
-    /// Collects them, and where the lines stand. `head` is the whole head and `fields` are slices of it, one a line.
-    /// `None` where a line ends in a bare LF.
-    pub(super) fn collect(head: &'b [u8], fields: &[Field<'b>]) -> Option<(Self, Lines<'b>)> {
+    /// Collects them. `head` is the whole head and `fields` are slices of it, one a line; `None` where a line ends in a bare LF.
+    pub(super) fn collect(&mut self, head: &'b [u8], fields: &[Field<'b>]) -> Option<Lines<'b>> {
         // RFC 9112 section 2.2: a line ends in CRLF; a bare LF, which may be taken as a line's end, is not.
         if !head.ends_with(b"\r\n\r\n") {
             return None;
         }
-        let mut facts = Self::default();
         let mut lines = Lines::of(head);
         for (field, index) in fields.iter().zip(0..) {
             let name = classify(field.name);
             lines.note(index, field, name)?;
             if name != Name::Other {
-                facts.note(name, field.value);
+                self.note(name, field.value);
             }
         }
         lines.end(fields.len());
-        Some((facts, lines))
+        Some(lines)
     }
 
     #[inline]
