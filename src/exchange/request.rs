@@ -9,7 +9,7 @@ use super::tick::Tick;
 use crate::http::field;
 use crate::http::forward::{self, RequestEdits};
 use crate::http::framing::Framing;
-use crate::http::head::{self, Persistence, Request};
+use crate::http::head::{self, Method, Persistence, Request};
 use crate::http::limits::{CONTENT_PACE_BYTES_MIN, EMPTY_LINES_MAX};
 use crate::http::refusal::Refusal;
 use crate::http::reply;
@@ -122,7 +122,12 @@ impl Exchange {
         }
     }
 
+    /// The head is not whole, or cannot be read: what there is of it is noted.
     pub(super) fn note_unread(&mut self, given: &mut Given<'_>) {
+        // RFC 9110 section 9.3.2: an answer to HEAD has no content, and so much of the request can be told mostly.
+        if self.request.incoming.unread().trim_ascii_start().starts_with(b"HEAD ") {
+            self.asked.method = Method::Head;
+        }
         if given.rules.notes == Notes::Kept {
             self.account.note_unread(self.request.incoming.unread(), given.buffers);
         }

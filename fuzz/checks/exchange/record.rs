@@ -29,6 +29,8 @@ pub(super) struct Record {
     pub(super) links: Vec<Link>,
     /// Exchanges that became tunnels.
     pub(super) tunnels: Vec<usize>,
+    /// Octets of the client that were read when the time of a head was up: what was read behind them is not judged.
+    pub(super) late: Option<usize>,
     /// Of each exchange that ended: the status, and where it came from.
     pub(super) finished: Vec<(u16, Cause)>,
     /// Apex closed the client connection.
@@ -90,13 +92,15 @@ impl Record {
 
     /// The requests that the client sent, as far as Apex has read. Behind one that is refused or cut there is none.
     fn asked(&self) -> Vec<Asked> {
-        let mut rest = &self.client.sends[..self.client.taken];
+        let mut rest = &self.client.sends[..self.late.unwrap_or(self.client.taken)];
         let mut all = Vec::new();
         while !rest.is_empty() {
             let mut room = slots();
             let Ok(Some(request)) = head::request(rest, &mut room, &self.limits) else {
+                let line = rest.trim_ascii_start();
                 let nothing = Asked {
-                    method: Method::Other,
+                    // RFC 9110 section 9.3.2: so much can be told of a head that is not whole, or broken.
+                    method: if line.starts_with(b"HEAD ") { Method::Head } else { Method::Other },
                     method_text: String::new(),
                     is_forwarded: false,
                     content: None,

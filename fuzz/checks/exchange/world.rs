@@ -118,6 +118,8 @@ pub(super) struct World {
     finished: Vec<(u16, Cause)>,
     /// Those of them that became a tunnel.
     tunnels: Vec<usize>,
+    /// Octets of the client that were read when the time of a head was up.
+    late: Option<usize>,
     idle_steps: usize,
     over: bool,
 }
@@ -147,6 +149,7 @@ impl World {
             fill_fails: false,
             finished: Vec::new(),
             tunnels: Vec::new(),
+            late: None,
             idle_steps: 0,
             over: false,
         }
@@ -420,6 +423,9 @@ impl World {
         if deadline != Tick::NEVER {
             self.now = self.now.max(deadline);
             self.idle_steps = 0;
+            if self.exchange.reads_head() {
+                self.late = Some(self.client.taken);
+            }
             let (exchange, mut given) = self.given();
             exchange.expire(&mut given);
         }
@@ -481,6 +487,7 @@ impl World {
             client: self.client,
             links: self.links,
             tunnels: self.tunnels,
+            late: self.late,
             finished: self.finished,
             closed: self.over,
             at_rest,
