@@ -109,6 +109,12 @@ pub fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(<[u8]>::trim_ascii)
 }
 
+/// Is that protocol of an Upgrade field `h2c`, whatever stands behind its name (RFC 9110 section 7.8)?
+pub(super) fn is_h2c(protocol: &[u8]) -> bool {
+    let Some((name, behind)) = protocol.split_at_checked(3) else { return false };
+    name.eq_ignore_ascii_case(b"h2c") && !behind.first().is_some_and(|octet| is_token(&[*octet]))
+}
+
 /// Is it a token, that is one or more token characters (RFC 9110 section 5.6.2)?
 pub fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&b| TOKEN_OCTETS[usize::from(b)])
@@ -195,6 +201,16 @@ mod tests {
             assert_eq!(is_token(&[octet]), token.contains(&octet), "{octet:#04x}");
         }
         assert!(!is_token(b""));
+    }
+
+    #[test]
+    fn h2c_is_known_with_whatever_stands_behind_it() {
+        for protocol in ["h2c", "H2C", "h2c/1", "h2C/", "h2c /1", "h2c;a", "h2c h2c"] {
+            assert!(is_h2c(protocol.as_bytes()), "{protocol}");
+        }
+        for protocol in ["", "h2", "h2cx", "h2c-14/1", "h3c", "websocket", "xh2c", "h/2c"] {
+            assert!(!is_h2c(protocol.as_bytes()), "{protocol}");
+        }
     }
 
     #[test]

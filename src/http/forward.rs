@@ -4,7 +4,7 @@
 //! It never copies a framing field of the peer's, and never judges: what it is given was accepted by `http::head`.
 
 use super::connection::{self, Named};
-use super::field::{Field, Name, classify};
+use super::field::{Field, Name, classify, is_h2c};
 use super::framing::Framing;
 use super::head::{Persistence, Request, Response, Version};
 use super::octet;
@@ -188,9 +188,6 @@ fn wants_trailers(value: &[u8]) -> bool {
 /// RFC 9110 section 7.8: the protocols the client would speak, but never `h2c`: its frames would be a tunnel past every
 /// rule of Apex's.
 fn write_upgrade(out: &mut Vec<u8>, field: &Field<'_>) {
-    let is_h2c = |protocol: &[u8]| {
-        protocol.split(|&octet| octet == b'/').next().is_some_and(|name| name.eq_ignore_ascii_case(b"h2c"))
-    };
     if !octet::list(field.value).any(is_h2c) {
         line(out, field.name, field.value);
         return;

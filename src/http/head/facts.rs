@@ -2,7 +2,7 @@
 //! (RFC 9110 sections 5, 7 and 10, RFC 9112 sections 6 and 9). It collects; the verdicts are taken by its callers.
 
 use super::{Persistence, Version};
-use crate::http::field::{Field, Name, classify, elements};
+use crate::http::field::{Field, Name, classify, elements, is_h2c};
 use crate::http::framing::{Codings, ContentLength};
 use crate::http::lines::Lines;
 
@@ -117,8 +117,8 @@ impl<'b> Facts<'b> {
             Name::MaxForwards => self.max_forwards = self.max_forwards.and(value),
             // RFC 9113 section 3.1 took h2c out of HTTP; Apex never speaks it.
             Name::Upgrade => {
-                self.upgrade_named |= elements(value)
-                    .any(|protocol| !protocol.is_empty() && !protocol.eq_ignore_ascii_case(b"h2c"));
+                self.upgrade_named |=
+                    elements(value).any(|protocol| !protocol.is_empty() && !is_h2c(protocol));
             }
             _ => {}
         }

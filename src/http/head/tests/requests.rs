@@ -128,6 +128,7 @@ pub(super) static TAKEN: &[Taken] = &[
     taken("upgrade", get!("Connection: Upgrade\r\nUpgrade: websocket\r\n"), "Http11 Get / a None KeepAlive upgrades"),
     taken("upgrade in lists", get!("Upgrade: h2c, foo/1\r\nConnection: keep-alive, upgrade\r\n"), "Http11 Get / a None KeepAlive upgrades"),
     taken("upgrade to h2c alone", get!("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: H2C\r\n"), PLAIN),
+    taken("upgrade to h2c with a version", get!("Connection: Upgrade\r\nUpgrade: h2c/1, H2C;x\r\n"), PLAIN),
     taken("upgrade to nothing", get!("Connection: Upgrade\r\nUpgrade:\r\n"), PLAIN),
     taken("Upgrade without the option", get!("Upgrade: websocket\r\n"), PLAIN),
     taken("the option without Upgrade", get!("Connection: upgrade\r\n"), PLAIN),
