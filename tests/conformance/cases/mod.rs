@@ -9,6 +9,7 @@ mod hosts;
 mod limits;
 mod lines;
 mod responses;
+mod smuggling;
 mod status;
 mod targets;
 mod trailers;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Case> {
         status::cases(),
         responses::cases(),
         connections::cases(),
+        smuggling::cases(),
     ]
     .concat()
 }
