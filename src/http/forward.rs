@@ -287,8 +287,12 @@ fn write_response(
     response.lines.pass(response.fields, connection::look(named.as_ref()), out, |out, field, name| {
         match name {
             Name::Date => {
-                date = None;
+                let before = out.len();
                 pass(out, field, named.as_ref());
+                // One that Connection names ends here, and a response goes on with a date.
+                if out.len() > before {
+                    date = None;
+                }
             }
             Name::Other
             | Name::Expect

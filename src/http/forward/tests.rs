@@ -505,6 +505,11 @@ fn responses_are_dated_once() {
         ("the backend's", "200 OK\r\ndate: a\r\nB: c\r\n", "200 OK\r\ndate: a\r\nB: c\r\n"),
         ("Apex's", "200 OK\r\nB: c\r\n", "200 OK\r\nB: c\r\nDate: now\r\n"),
         ("interim", "103 Early Hints\r\n", "103 Early Hints\r\n"),
+        (
+            "Connection names the backend's",
+            "200 OK\r\nDate: a\r\nConnection: date\r\n",
+            "200 OK\r\nDate: now\r\n",
+        ),
     ];
     for (name, came, sent) in cases {
         let out = answered(format!("HTTP/1.1 {came}\r\n").as_bytes(), None, &edits, Some("now"));
