@@ -31,6 +31,7 @@ const HEAD_ONLY: &[&str] = &[
     "max-forwards",
     "via",
     "x-real-ip",
+    "x-request-id",
     // Authentication.
     "authentication-info",
     "authorization",

@@ -105,6 +105,14 @@ const HEAD_ONLY: &[&str] = &[
     "Age",
     "Date",
     "x-real-ip",
+    "X-Forwarded-Proto",
+    "X-Request-Id",
+    "Proxy-Connection",
+    "If-None-Match",
+    "Location",
+    "Retry-After",
+    "Vary",
+    "WWW-Authenticate",
 ];
 
 /// Sections that are broken, by name.
