@@ -185,7 +185,14 @@ fn the_prefix_is_taken_off_where_that_is_asked() {
         ("/api?q=1", "/?q=1"),
         ("/api/x/y?q=1", "/x/y?q=1"),
         ("/api//x", "//x"),
+        ("/api//", "//"),
         ("/api/%2e/", "/%2e/"),
+        // Nothing is decoded, merged or resolved: what lies behind the cut is for the backend to read.
+        ("/api/../x", "/../x"),
+        ("/api/./", "/./"),
+        ("/api/%2F", "/%2F"),
+        ("/api/@host/x", "/@host/x"),
+        ("/api?//x", "/?//x"),
     ];
     let (backend, seen) = watching(ok("hi"));
     let apex = Apex::start(&route("api", "path_prefix = \"/api\"\nstrip_prefix = true", &[backend.addr()]));
@@ -194,7 +201,12 @@ fn the_prefix_is_taken_off_where_that_is_asked() {
         client.ask(get(target));
         assert_eq!(seen.recv_timeout(SOON).unwrap().start, format!("GET {sent} HTTP/1.1"), "{target}");
     }
-    assert_eq!(client.ask(get("/apix")).status(), 404);
+    // Nor before it: only the prefix as it is written is one.
+    for other in
+        ["/apix", "/api%2Fx", "/%61pi/x", "/api;x", "/api%00", "/api\\x", "//api/x", "/./api/x", "/API/x"]
+    {
+        assert_eq!(client.ask(get(other)).status(), 404, "{other}");
+    }
 }
 
 #[test]
