@@ -9,7 +9,7 @@
 
 mod support;
 
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 use support::{Apex, Backend, End, Refusing, SOON, all, echo, get, ok};
 
@@ -138,6 +138,35 @@ fn bytes_that_nobody_asked_for_go_to_nobody() {
         assert_eq!(client.ask(get("/")).text(), "mine");
     }
     assert_eq!(backend.accepted(), 3);
+}
+
+/// A poll that tells of a request and of octets on the connection at rest that would take it tells in the order in which they
+/// came: those at rest are looked at first all the same.
+#[test]
+fn what_an_idle_connection_brought_is_seen_before_it_is_used() {
+    let (tell, told) = mpsc::channel::<()>();
+    let (done, sent) = mpsc::channel();
+    let told = Mutex::new(told);
+    let backend = Backend::start(move |number, mut wire| {
+        wire.request();
+        wire.send(ok("mine"));
+        if number == 0 {
+            told.lock().unwrap().recv_timeout(SOON).unwrap();
+            wire.send(ok("smuggled"));
+            done.send(()).unwrap();
+        }
+        wire.rest();
+    });
+    let apex = Apex::start(&all(&[backend.addr()]));
+    let mut client = apex.client();
+    assert_eq!(client.ask(get("/")).text(), "mine");
+    apex.pause();
+    client.send(get("/"));
+    tell.send(()).unwrap();
+    sent.recv_timeout(SOON).unwrap();
+    apex.resume();
+    assert_eq!(client.response().text(), "mine");
+    assert_eq!(backend.accepted(), 2);
 }
 
 #[test]

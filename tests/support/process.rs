@@ -80,6 +80,24 @@ impl Apex {
         kill_process(self.pid(), signal).unwrap();
     }
 
+    /// Stops all its threads, so that what happens before [`Apex::resume`] comes to one turn of a worker.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.child.id());
+        until("Apex does not stop", || {
+            let mut threads = fs::read_dir(&tasks).unwrap();
+            let is_stopped = |path: PathBuf| {
+                // A thread that has just ended has no state any more.
+                fs::read_to_string(path.join("status")).is_ok_and(|status| status.contains("State:\tT"))
+            };
+            threads.all(|thread| thread.is_ok_and(|thread| is_stopped(thread.path()))).then_some(())
+        });
+    }
+
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Waits until it has ended.
     pub fn exit(&mut self) -> ExitStatus {
         let deadline = Instant::now() + SOON;
