@@ -210,6 +210,16 @@ fn refused_upgrades() -> Vec<Case> {
         vec![ok()],
         Some(false),
     ));
+    let unread = ASK.replacen("\r\n\r\n", "\r\nContent-Length: 5\r\n\r\n", 1);
+    cases.push(
+        case(UPGRADE, "9110 7.8", "a switch before the content is there")
+            .sends(&unread)
+            .reply(Reply { on_head: octets(AGREE), then: Then::Tunnel, ..Reply::default() })
+            .gives_early(vec![answer(502)], Some(false))
+            // A client that sends on would be understood by whoever tunnels from here, or behind the content.
+            .or_gives(&[], vec![answer(101)])
+            .or_refused(),
+    );
     cases.push(
         case(UPGRADE, "9110 7.8", "a switch that nobody asked for")
             .asks()

@@ -150,6 +150,14 @@ fn empty() -> Vec<Case> {
             case
         });
     }
+    cases.push(
+        case(FRAMING, "9110 9.3.2", "HEAD answered by Apex")
+            .head()
+            .sends(asked)
+            .replies("HTTP/1.1 2x0 OK\r\n\r\n", Then::Close)
+            .gives(&[asked], vec![answer(502).content("")], Some(true))
+            .or_dropped(),
+    );
     for (name, reply, status) in [
         ("204", "HTTP/1.1 204 No\r\nX: y\r\n\r\n", 204),
         ("204 with a length", "HTTP/1.1 204 No\r\nContent-Length: 0\r\n\r\n", 204),
