@@ -82,3 +82,28 @@ impl Pipes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    #[test]
+    fn a_pipe_with_octets_left_is_not_used_again() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        // It stays as it was made: a fill waits for the octets.
+        let socket = TcpStream::from_std(listener.accept().unwrap().0);
+        peer.write_all(b"one client's").unwrap();
+        let mut pipes = Pipes::default();
+        let mut pipe = pipes.take().unwrap();
+        assert_eq!(pipe.fill(&socket, 3).unwrap(), 3);
+        pipes.give(pipe);
+        let pipe = pipes.take().unwrap();
+        assert_eq!(pipe.held(), 0);
+        // An empty one is.
+        pipes.give(pipe);
+        assert_eq!(pipes.free.len(), 1);
+    }
+}

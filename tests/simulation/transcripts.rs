@@ -294,6 +294,32 @@ fn the_rest_of_a_request_is_thrown_away_behind_an_early_response() {
 }
 
 #[test]
+fn what_is_thrown_away_behind_an_answer_has_a_bound() {
+    const BOUND: usize = 256 * 1024;
+    let mut bench = Bench::new();
+    let fields = "Transfer-Encoding: chunked\r\n";
+    bench.asks(post(fields), forwarded_post(fields));
+    bench.wakes(Backend);
+    bench.reads(Backend, OK);
+    bench.writes(Client, OK);
+    bench.releases(Fate::Close);
+    // A chunk that has no end: its client is told that nobody listens, and is listened to for a last while.
+    bench.wakes(Client);
+    bench.reads(Client, "ffffffff\r\n");
+    for step in [Step::Shutdown(Client), Step::Finish(Persistence::Close)] {
+        let mut thrown_away = 0;
+        while bench.exchange.next_step() != step {
+            assert!(thrown_away <= BOUND, "{thrown_away} octets before {step:?}");
+            bench.wakes(Client);
+            bench.reads(Client, [b'x'; 8 * 1024]);
+            thrown_away += 8 * 1024;
+        }
+        assert!(thrown_away >= BOUND, "{thrown_away} octets before {step:?}");
+        bench.step(step, Outcome::Done);
+    }
+}
+
+#[test]
 fn content_that_no_backend_took_is_not_the_next_request() {
     let mut bench = Bench::new();
     let content = get(666).repeat(200);
