@@ -375,14 +375,14 @@ impl Case {
         self.or_gives(&[ASKED], vec![answer])
     }
 
-    /// The response cannot be taken: 502, and the client connection goes on. Any intermediary may give another error, or what
-    /// is surely not whole.
+    /// The response cannot be taken: 502, its connection is not used again, and the client connection goes on. Any intermediary
+    /// may give another error, or what is surely not whole.
     pub fn bad_gateway(self) -> Self {
         let mut case = self.answered(answer(502)).or_answered(Answer::error()).or_answered(answer(200).cut());
         for expect in &mut case.must {
             expect.may_drop = true;
         }
-        case
+        case.next_on(Link::Another)
     }
 
     /// The client waits for so many final responses, or the end of the connection.
