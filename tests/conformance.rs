@@ -26,6 +26,8 @@ mod play;
 mod proxy;
 #[path = "conformance/report.rs"]
 mod report;
+#[path = "conformance/rules.rs"]
+mod rules;
 mod support;
 #[path = "conformance/verdict.rs"]
 mod verdict;
