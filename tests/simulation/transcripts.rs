@@ -294,6 +294,26 @@ fn the_rest_of_a_request_is_thrown_away_behind_an_early_response() {
 }
 
 #[test]
+fn empty_lines_at_rest_are_passed_over_within_a_bound() {
+    let empty_lines = |count: usize| {
+        let mut bench = Bench::new();
+        for _ in 0..count {
+            bench.reads(Client, "\r\n");
+            bench.wakes(Client);
+        }
+        bench
+    };
+    let mut bench = empty_lines(4);
+    bench.asks(get(1), forwarded_get(1));
+    let mut bench = empty_lines(4);
+    assert!(bench.exchange.is_at_rest());
+    bench.reads(Client, "\r\n");
+    assert_eq!(bench.exchange.next_step(), Step::Write(Client));
+    let answer = bench.exchange.outgoing(Client).concat();
+    assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", answer.escape_ascii());
+}
+
+#[test]
 fn what_is_thrown_away_behind_an_answer_has_a_bound() {
     const BOUND: usize = 256 * 1024;
     let mut bench = Bench::new();
