@@ -294,6 +294,18 @@ fn the_rest_of_a_request_is_thrown_away_behind_an_early_response() {
 }
 
 #[test]
+fn more_than_is_thrown_away_is_not_waited_for() {
+    for (length, close) in [(256 * 1024 + 5, ""), (256 * 1024 + 6, "Connection: close\r\n")] {
+        let mut bench = Bench::new();
+        let fields = format!("Content-Length: {length}\r\n");
+        bench.asks(post(&fields) + "hello", forwarded_post(&fields) + "hello");
+        bench.wakes(Backend);
+        bench.reads(Backend, OK);
+        bench.writes(Client, OK.replacen("\r\n\r\n", &format!("\r\n{close}\r\n"), 1));
+    }
+}
+
+#[test]
 fn empty_lines_at_rest_are_passed_over_within_a_bound() {
     let empty_lines = |count: usize| {
         let mut bench = Bench::new();

@@ -236,14 +236,17 @@ fn expectations() -> Vec<Case> {
     let go = "HTTP/1.1 100 Continue\r\n\r\n";
     for method in ["GET", "POST", "OPTIONS"] {
         let (front, whole) = (head(method, "100-continue"), head(method, "100-continue") + EVIL);
-        for (name, on_head) in [("refused", OK.to_owned()), ("asked for and not read", format!("{go}{OK}"))] {
+        // A client that was not asked may keep its content to itself: what it sends next cannot be told, and is not taken.
+        for (name, on_head, stays) in
+            [("refused", OK.to_owned(), false), ("asked for and not read", format!("{go}{OK}"), true)]
+        {
             cases.push(
                 case(REQUEST, "9110 10.1.1", format!("Expect of {method}, its content {name}"))
                     .sends(&front)
                     .reply(Reply { on_head: octets(&on_head), ..Reply::default() })
                     .awaits()
                     .sends(EVIL)
-                    .gives_early(vec![ok()], None)
+                    .gives_early(vec![ok()], Some(stays))
                     .or_gives(&[&whole], vec![ok()]),
             );
         }
