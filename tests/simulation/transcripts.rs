@@ -256,6 +256,23 @@ fn a_post_of_which_nothing_was_written_is_sent_again() {
 }
 
 #[test]
+fn a_put_of_which_content_is_gone_is_not_sent_again() {
+    let mut bench = Bench::new();
+    let content = "x".repeat(9_000);
+    let fields = "Content-Length: 9000\r\n";
+    let head = forwarded_post(fields).replacen("POST", "PUT", 1);
+    bench.reads(Client, post(fields).replacen("POST", "PUT", 1) + &content);
+    bench.dials(false, true);
+    // It is too long to be kept: what the backend took of it is gone, and a fresh one would be given the rest alone.
+    bench.takes(Backend, (head.clone() + &content).as_bytes(), head.len() + 1);
+    bench.exchange.ready(Backend, Readiness { readable: true, read_closed: true, ..Readiness::default() });
+    bench.step(Step::Read(Backend), Outcome::Ended);
+    assert_eq!(bench.exchange.next_step(), Step::Write(Client));
+    let answer = bench.exchange.outgoing(Client).concat();
+    assert!(answer.starts_with(b"HTTP/1.1 502 "), "{}", answer.escape_ascii());
+}
+
+#[test]
 fn content_follows_a_100() {
     let mut bench = Bench::new();
     let asked = "Expect: 100-continue\r\nContent-Length: 5\r\n";
