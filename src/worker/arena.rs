@@ -142,6 +142,8 @@ mod tests {
         let new = arena.insert('b');
         assert_eq!(old.index(), new.index());
         assert_eq!((arena.get(old), arena.get(new)), (None, Some(&'b')));
+        assert_eq!(arena.get_mut(old), None);
+        assert_eq!(arena.get_mut(new), Some(&mut 'b'));
         assert_eq!(arena.remove(old), None);
         assert_eq!(arena.keys(), vec![new]);
     }
