@@ -4,7 +4,7 @@
 //! directory that is taken off the front of the path of the file (for such a chroot; `TMPDIR` must then stand in it).
 
 use super::{SOON, Wire};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -129,6 +129,50 @@ impl Apex {
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         let kibibytes: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
         kibibytes * 1024
+    }
+
+    /// Open sockets of the network, listeners among them.
+    pub fn sockets(&self) -> usize {
+        // The thread of the signals has sockets of its own, which the kernel lists elsewhere.
+        let local = fs::read_to_string("/proc/net/unix").unwrap();
+        let local: HashSet<&str> = local.lines().filter_map(|line| line.split_whitespace().nth(6)).collect();
+        let links = self.links();
+        let numbers = links.iter().filter_map(|link| link.strip_prefix("socket:[")?.strip_suffix(']'));
+        numbers.filter(|number| !local.contains(number)).count()
+    }
+
+    /// Descriptors of pipes.
+    pub fn pipes(&self) -> usize {
+        self.links().iter().filter(|link| link.starts_with("pipe:")).count()
+    }
+
+    /// What its descriptors are.
+    fn links(&self) -> Vec<String> {
+        let folder = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        // One that is closed meanwhile has no link any more.
+        let links = folder.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        links.map(|link| link.to_string_lossy().into_owned()).collect()
+    }
+
+    /// Waits until so many sockets are open and no more.
+    pub fn await_sockets(&self, count: usize, case: &str) {
+        let deadline = Instant::now() + SOON;
+        while self.sockets() != count {
+            let open = self.sockets();
+            assert!(Instant::now() < deadline, "{case}: {open} sockets are open, not {count}");
+            self.stderr.pause();
+        }
+    }
+
+    /// Leaves it so many descriptors from now on beside those that are open.
+    pub fn leave_descriptors(&self, count: usize) {
+        let folder = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        let open: HashSet<usize> =
+            folder.filter_map(|entry| entry.unwrap().file_name().to_string_lossy().parse().ok()).collect();
+        // The limit is one of numbers, not of descriptors: gaps below it are free.
+        let last = (0..).filter(|number| !open.contains(number)).nth(count).unwrap();
+        let limit = Rlimit { current: Some(last as u64), maximum: Some(last as u64) };
+        prlimit(Some(self.pid()), Resource::Nofile, limit).unwrap();
     }
 
     fn pid(&self) -> Pid {
@@ -264,6 +308,18 @@ impl Lines {
         let (guard, _) = changed.wait_timeout_while(guard, SOON, is_missing).unwrap();
         let found = guard.iter().skip(count).find(|line| is_it(line)).cloned();
         found.unwrap_or_else(|| panic!("no such line among {guard:#?}"))
+    }
+
+    /// The first `count` lines, waited for as long as any come.
+    pub fn first(&self, count: usize) -> Vec<String> {
+        let (lines, changed) = &*self.0;
+        let mut guard = lines.lock().unwrap();
+        while guard.len() < count {
+            let (next, waited) = changed.wait_timeout(guard, SOON).unwrap();
+            guard = next;
+            assert!(!waited.timed_out(), "{} lines of {count}", guard.len());
+        }
+        guard[..count].to_vec()
     }
 
     /// Waits for a line, but only a moment.

@@ -147,6 +147,11 @@ impl Wire {
     /// Reads a response to any method but HEAD.
     pub fn response(&mut self) -> Message {
         let head = self.head();
+        self.behind(head)
+    }
+
+    /// Reads what follows the head of a response to any method but HEAD.
+    pub fn behind(&mut self, head: Head) -> Message {
         let is_bare = matches!(head.status(), 100..200 | 204 | 304);
         if is_bare { Message::bare(head) } else { self.content(head, End::Closed) }
     }
