@@ -50,8 +50,8 @@ pub(super) struct Desk {
     pub(super) counters: Arc<Counters>,
     pub(super) lines: Lines,
     pub(super) say: Say,
-    /// When the operator was last told of a trouble.
-    pub(super) complained: Tick,
+    /// When the operator was last told of a trouble, if ever.
+    pub(super) complained: Option<Tick>,
 }
 
 impl Desk {
@@ -109,8 +109,9 @@ impl Desk {
 
     /// Tells the operator of a trouble; what comes soon after another is not told.
     pub(super) fn complain(&mut self, words: std::fmt::Arguments<'_>) {
-        if self.clock.now.since_us(self.complained) >= COMPLAINT_PAUSE_US {
-            self.complained = self.clock.now;
+        let now = self.clock.now;
+        if self.complained.is_none_or(|last| now.since_us(last) >= COMPLAINT_PAUSE_US) {
+            self.complained = Some(now);
             (self.say)(format!("worker {}: {words}", self.number));
         }
     }

@@ -113,7 +113,7 @@ impl Worker {
             counters: setup.counters,
             lines: setup.lines,
             say: setup.say,
-            complained: Tick::default(),
+            complained: None,
         };
         desk.begin_cursors();
         let mut worker = Self {
