@@ -27,9 +27,9 @@ impl Exchange {
     pub(super) fn backend_read(&mut self, outcome: Outcome, given: &mut Given<'_>) {
         match outcome {
             Outcome::Moved { full, .. } => {
-                self.active = given.now;
                 self.response.read(full);
                 if self.answer == Answer::Begun {
+                    self.active = given.now;
                     self.advance(Side::Client, given);
                     return;
                 }
@@ -71,8 +71,10 @@ impl Exchange {
         loop {
             match self.judge_response(given) {
                 Err(refusal) => return self.refuse_response(refusal, given),
+                // Octets of a head that is not complete are no progress: a backend that drips one has no more time for it.
                 Ok(Found::Incomplete) => return,
                 Ok(Found::Interim(head_bytes)) => {
+                    self.active = given.now;
                     self.response.incoming.take(head_bytes);
                     self.response.incoming.forget();
                     self.interim_responses += 1;
@@ -82,11 +84,13 @@ impl Exchange {
                     }
                 }
                 Ok(Found::Switched(head_bytes)) => {
+                    self.active = given.now;
                     self.response.incoming.take(head_bytes);
                     self.response.incoming.forget();
                     return self.become_tunnel(given);
                 }
                 Ok(Found::Final(head_bytes)) => {
+                    self.active = given.now;
                     self.response.incoming.take(head_bytes);
                     self.response.incoming.forget();
                     self.answer = Answer::Begun;
