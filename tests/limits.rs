@@ -70,6 +70,10 @@ fn what_no_setting_moves() {
     let front = "POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
     let line = |octets: usize| format!("{front}1;{}\r\nb\r\n0\r\n\r\n", "e".repeat(octets - 2));
     expect_edge(&apex, "size line", &line(1024), 400, &line(1025));
+    // Of each size line, what goes beyond twice its content counts: 16 times 1022 octets, and the rest of 16 KiB.
+    let chunk = |octets: usize| format!("1;{}\r\nb\r\n", "e".repeat(octets - 2));
+    let lines = |last: usize| format!("{front}{}{}0\r\n\r\n", chunk(1024).repeat(16), chunk(last + 2));
+    expect_edge(&apex, "size lines in total", &lines(32), 400, &lines(33));
     let trailers = |count: usize| format!("{front}1\r\nb\r\n0\r\n{}\r\n", "T: u\r\n".repeat(count));
     expect_edge(&apex, "trailers", &trailers(128), 431, &trailers(129));
 }

@@ -3,7 +3,7 @@
 use super::support::SOON;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use rustix::net::{AddressFamily, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -107,7 +107,9 @@ impl Crowd {
     /// A client that has connected and sends its first octet now.
     fn client(&mut self, number: usize, generation: usize) -> Client {
         let source = Ipv4Addr::new(127, 0, 0, 2 + u8::try_from(number % usize::from(SOURCES)).unwrap());
-        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        let socket =
+            rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .unwrap();
         rustix::net::bind(&socket, &SocketAddr::from((source, 0))).unwrap();
         let socket = std::net::TcpStream::from(socket);
         socket.set_write_timeout(Some(SOON)).unwrap();

@@ -297,13 +297,13 @@ impl Wire {
     fn read(&mut self) -> Got {
         self.socket.set_read_timeout(Some(SOON)).unwrap();
         let began = Instant::now();
-        let start = self.buffer.len();
-        self.buffer.resize(start + 64 * 1024, 0);
-        let result = self.socket.read(&mut self.buffer[start..]);
-        self.buffer.truncate(start + result.as_ref().map_or(0, |&count| count));
-        match result {
+        let mut room = [0; 16 * 1024];
+        match self.socket.read(&mut room) {
             Ok(0) => Got::Closed,
-            Ok(_) => Got::Bytes,
+            Ok(count) => {
+                self.buffer.extend_from_slice(&room[..count]);
+                Got::Bytes
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => self.read(),
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
                 Got::Closed
