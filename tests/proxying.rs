@@ -328,6 +328,23 @@ fn an_early_answer_lets_the_body_be_sent() {
 }
 
 #[test]
+fn an_early_answer_says_whether_more_can_follow() {
+    let origin = echo();
+    let apex = Apex::start(&all(&[origin.local_addr()]));
+    // What is still to come is told and within bounds, told and beyond them, or not told.
+    for (framing, connection) in [
+        ("Content-Length: 200000", None),
+        ("Content-Length: 20000000", Some("close")),
+        ("Transfer-Encoding: chunked", Some("close")),
+    ] {
+        let mut client = apex.client();
+        client.send(format!("POST /early/413 HTTP/1.1\r\nHost: test\r\n{framing}\r\n\r\n"));
+        let answer = client.response();
+        assert_eq!((answer.status(), answer.field("Connection")), (413, connection), "{framing}");
+    }
+}
+
+#[test]
 fn a_client_that_sends_no_more_is_still_answered() {
     let origin = echo();
     let apex = Apex::start(&all(&[origin.local_addr()]));

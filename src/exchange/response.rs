@@ -169,11 +169,12 @@ impl Exchange {
             (framing, _) => (framing, encoding),
         };
         // A client that was never told to go on may send its content or not: what it sends next cannot be told. And more than
-        // is thrown away behind an answer is not waited for.
+        // is thrown away behind an answer is not waited for. Chunks may be more than that: a client that was not told would
+        // send its next request on a connection that closes.
         let undecided = match self.request.body {
             Body::Done => false,
-            Body::Length(left) if left > DISCARD_BYTES_MAX => true,
-            _ => self.asked.expects_continue,
+            Body::Length(left) if left <= DISCARD_BYTES_MAX => self.asked.expects_continue,
+            _ => true,
         };
         let keeps = if framing == Framing::UntilClose || serving != Serving::On || undecided {
             Persistence::Close

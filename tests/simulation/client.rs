@@ -4,7 +4,7 @@
 use super::kernel::{End, Socket};
 use super::random::{Random, Way, content};
 use super::record::Book;
-use super::script::{Abort, AbortAt, Expect, Script, Shape};
+use super::script::{Abort, AbortAt, Expect, Script, Shape, When};
 use super::wire::{Event, Framing, Head, Reader};
 
 /// Octets that Apex reads and throws away behind an answer; a client that has sent more may lose the answer to a reset.
@@ -401,7 +401,17 @@ impl Client {
         let keeps = head.says("keep-alive");
         let untold = plan.expect != Expect::No && !self.got_continue;
         let incoming = self.incoming.as_ref().ok_or("no response")?;
+        // Of chunks that are still to come nobody knows how many, and only so many are thrown away.
+        let chunks = plan.shape == Shape::Chunked && incoming.attempt.is_some();
+        if chunks && !book.records[id].sent_whole && !closes {
+            return Err(format!("request {id}: its rest is not read, and the client was not told: {head:?}"));
+        }
+        let early = |attempt: usize| {
+            let answer = &plan.answers[attempt.min(plan.answers.len() - 1)];
+            chunks && answer.when == When::Head
+        };
         let reason = plan.closes
+            || incoming.attempt.is_some_and(early)
             || untold
             || book.leaving
             || framing == Framing::UntilClose
