@@ -8,11 +8,16 @@ import exchanges
 
 
 class Client(exchanges.Adapter):
+    refused_bytes = 4 << 20
+
     def __init__(self, options):
         super().__init__(options)
         self.opened = 0
         self.jar = os.path.join(options.scratch, "cookies")
         self.heads = os.path.join(options.scratch, "heads")
+        features = self.run(["--version"]).decode()
+        if "HTTP2" not in features:
+            self.cannot = {"h2c": "this curl knows no HTTP/2"}
 
     def run(self, arguments, given=None):
         command = ["curl", "--disable", "--silent", "--show-error", "--noproxy", "*"]
@@ -110,6 +115,34 @@ class Exchanges(exchanges.Exchanges):
             content = self.large[:300_000]
             exchanges.same(self.ask("POST", "/echo", content=content, **old).content, content, "the echo")
 
+    def http10_reuse(self):
+        """A client of HTTP/1.0 that asks for a persistent connection has one."""
+        before = self.client.connections()
+        old = ["--http1.0", "--header", "Connection: keep-alive"]
+        _, contents = self.client.ask_many(["/files/small.bin"] * exchanges.MANY, old)
+        exchanges.same(contents, [self.small] * exchanges.MANY, "contents")
+        opened = self.client.connections() - before
+        exchanges.same(opened, 1, "connections to Apex")
+
+    def absolute(self):
+        """curl takes Apex for a forward proxy: the target is a whole URL."""
+        through = ["--noproxy", "", "--proxy", self.options.origin]
+        self.is_small(self.ask("GET", "/files/small.bin", more=through))
+        exchanges.same(self.ask("GET", "/files/large.bin", more=through).content, self.large, "content")
+
+    def transfer_coding(self):
+        """What curl says in `TE` is of its own connection: no server compresses for that."""
+        answer = self.ask("GET", "/files/text.txt", more=["--tr-encoding"])
+        exchanges.same(answer.content, self.text, "content")
+
+    def h2c(self):
+        """An offer to go on with HTTP/2 is for nobody behind Apex: the answer is of HTTP/1.1."""
+        answer = self.ask("GET", "/files/large.bin", more=["--http2"])
+        exchanges.same(answer.content, self.large, "content")
+        exchanges.same(self.client.statuses, [200], "statuses")
+
+
+OWN = ["http10", "http10_reuse", "absolute", "transfer_coding", "h2c"]
 
 if __name__ == "__main__":
-    exchanges.play(Client, [*exchanges.EXCHANGES, "http10"], Exchanges)
+    exchanges.play(Client, [*exchanges.EXCHANGES, *OWN], Exchanges)

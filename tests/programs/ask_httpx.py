@@ -8,6 +8,7 @@ import exchanges
 
 
 class Client(exchanges.Adapter):
+    refused_bytes = 4 << 20
     cannot = {
         "expect": "httpx does not wait for 100",
         "trailers": "httpx shows no trailers",

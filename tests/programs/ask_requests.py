@@ -9,6 +9,7 @@ import exchanges
 
 
 class Client(exchanges.Adapter):
+    refused_bytes = 4 << 20
     cannot = {
         "expect": "requests does not wait for 100",
         "trailers": "requests shows no trailers",

@@ -25,6 +25,9 @@ async def lifespan(receive, send):
 
 
 async def exchange(scope, receive, send):
+    if scope["path"] == "/refuse":
+        await respond(scope, send, site.refusal())
+        return
     parts = []
     while (message := await receive())["type"] == "http.request":
         parts.append(message.get("body", b""))
@@ -35,7 +38,10 @@ async def exchange(scope, receive, send):
         return
     named = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     target = (scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")).decode()
-    answer = site.answer(ROOT, scope["method"], target, named, b"".join(parts))
+    await respond(scope, send, site.answer(ROOT, scope["method"], target, named, b"".join(parts)))
+
+
+async def respond(scope, send, answer):
     fields = [field for field in answer.fields if field[0].lower() not in HOP]
     fields += [("X-Server", NAME), ("X-Peer", str(scope["client"][1]))]
     if answer.length is not None and answer.status not in (204, 304):

@@ -43,6 +43,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.connection.settimeout(PATIENT_SECS)
         self.named = {name.lower(): value for name, value in self.headers.items()}
         self.trailers = []
+        if self.path == "/refuse":
+            # The content is left where it is.
+            self.send(site.refusal())
+            self.close_connection = True
+            return
         content = self.read_content()
         if self.path == "/trailers":
             self.serve_trailers(content)

@@ -89,6 +89,8 @@ function trailers(request, response, content) {
 }
 
 async function upload(request, response, head, name, url) {
+  // The content is left where it is.
+  if (head === "refuse") return response.writeHead(413, { Connection: "close" }).end("too much\n");
   const content = await whole(request);
   response.setHeader("X-Coding", codingOf(request.headers));
   if (request.method === "PUT" && head === "store") {

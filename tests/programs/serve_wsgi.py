@@ -21,8 +21,11 @@ def named_fields(environ):
 
 def application(environ, start_response):
     target = environ["RAW_URI"]
-    content = environ["wsgi.input"].read()
-    answer = site.answer(ROOT, environ["REQUEST_METHOD"], target, named_fields(environ), content)
+    if target == "/refuse":
+        answer = site.refusal()
+    else:
+        content = environ["wsgi.input"].read()
+        answer = site.answer(ROOT, environ["REQUEST_METHOD"], target, named_fields(environ), content)
     fields = [field for field in answer.fields if field[0].lower() not in HOP]
     fields += [("X-Server", NAME), ("X-Peer", environ["REMOTE_PORT"])]
     if answer.length is not None and answer.status not in (204, 304):

@@ -172,6 +172,7 @@ fn start_nginx(place: &Place) -> Server {
     {own}
     location /files/ {{ alias {root}/; gzip on; }}
     location /store/ {{ alias {root}/store/; dav_methods PUT; {own} add_header X-Coding $coding always; }}
+    location = /refuse {{ alias {root}/store/refused; dav_methods PUT; client_max_body_size 1k; }}
     location = /204 {{ return 204; }}
     location = /redirect {{
         {own} add_header Set-Cookie 'one=1; Path=/'; add_header Set-Cookie 'two=2; Path=/'; return 302 /files/small.bin;

@@ -86,6 +86,11 @@ def serve_file(root, name, fields):
     return Answer(200, own, pieces=file_pieces(path, 0, about.st_size), length=about.st_size)
 
 
+def refusal():
+    """The answer to `/refuse`, which is given before the content is read."""
+    return Answer(413, [("Content-Type", "text/plain"), ("Connection", "close")], b"too much\n")
+
+
 def coding_of(fields):
     """How the content came over the wire to this server."""
     if "chunked" in fields.get("transfer-encoding", "").lower():
