@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::site::Interpreters;
+use crate::site::{Interpreters, NODE};
 
 /// One row of the matrix.
 pub(crate) struct Kind {
@@ -34,7 +34,7 @@ impl Kind {
     }
 
     const fn node(name: &'static str, packages: &'static [&'static str], script: &'static str) -> Self {
-        Self { name, programs: &["node"], packages, script, runs: Runs::Node, needs_websocket: false }
+        Self { name, programs: &[NODE], packages, script, runs: Runs::Node, needs_websocket: false }
     }
 
     const fn of_websocket(self) -> Self {

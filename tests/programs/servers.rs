@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::peers::nginx;
-use crate::site::Interpreters;
+use crate::site::{Interpreters, NODE};
 use crate::support::{Dir, Server, free_port};
 
 /// What a server is started with.
@@ -84,7 +84,7 @@ pub(crate) const SERVERS: &[Kind] = &[
     },
     Kind {
         name: "node",
-        programs: &["node"],
+        programs: &[NODE],
         packages: &[],
         closes: false,
         has_websocket: true,

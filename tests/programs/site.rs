@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Dir, Job, command, command_at, program};
+use crate::support::{Dir, Job, command, command_at, program, say};
 
 /// Octets of the file that is compared as a whole.
 const LARGE_BYTES: usize = 1 << 20;
@@ -97,10 +97,33 @@ fn git(at: &Path, arguments: &[&str]) {
     Job::start(git).finish(PREPARATION_LIMIT);
 }
 
+/// As `Kind`s of both sides name Node.
+pub(crate) const NODE: &str = "node";
+
+/// The oldest version of Node that has all that the scripts use.
+const NODE_MAJOR_MIN: u32 = 18;
+
+/// Whether Node is there and new enough.
+fn has_node() -> bool {
+    if program(NODE).is_none() {
+        return false;
+    }
+    let mut node = command(NODE);
+    node.arg("--version");
+    let version = Job::start(node).finish(PREPARATION_LIMIT);
+    let major = version.trim_start_matches('v').split('.').next().and_then(|number| number.parse().ok());
+    let is_new = major.is_some_and(|major: u32| major >= NODE_MAJOR_MIN);
+    if !is_new {
+        say(&format!("NOTE: node {} is older than {NODE_MAJOR_MIN}: it counts as missing", version.trim()));
+    }
+    is_new
+}
+
 /// The interpreters, and which packages they have.
 pub(crate) struct Interpreters {
     /// The one of the virtual environment that `tests/programs/install` makes, or the system's.
     python: Option<PathBuf>,
+    has_node: bool,
     /// Where that script puts Node's packages.
     node_modules: PathBuf,
     packages: BTreeSet<String>,
@@ -109,27 +132,31 @@ pub(crate) struct Interpreters {
 impl Interpreters {
     pub(crate) fn find(python_packages: &[&str]) -> Self {
         let installed = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("programs");
-        let own = installed.join("venv/bin/python3");
-        let python = if own.is_file() { Some(own) } else { program("python3") };
+        let own = Some(installed.join("venv/bin/python3")).filter(|file| file.is_file());
         let node_modules = installed.join("node_modules");
         let mut packages = BTreeSet::new();
-        if let Some(python) = &python {
+        // Only packages of the versions that are pinned: what others make of a cut answer is not Apex's to answer for.
+        if let Some(python) = &own {
             let ask = "import importlib.util, sys; \
                        print(*filter(importlib.util.find_spec, sys.argv[1:]), sep='\\n')";
             let mut command = command_at(python);
             command.args(["-c", ask]).args(python_packages);
             packages.extend(Job::start(command).finish(PREPARATION_LIMIT).lines().map(str::to_owned));
         }
+        let python = own.or_else(|| program("python3"));
         if node_modules.join("ws/package.json").is_file() {
             packages.insert("ws".to_owned());
         }
-        Self { python, node_modules, packages }
+        Self { python, has_node: has_node(), node_modules, packages }
     }
 
     /// What of these is missing: a program, or a package of an interpreter.
     pub(crate) fn lacks<'a>(&self, programs: &[&'a str], packages: &[&'a str]) -> Option<&'a str> {
-        let has_program =
-            |name: &str| if name == "python3" { self.python.is_some() } else { program(name).is_some() };
+        let has_program = |name: &str| match name {
+            "python3" => self.python.is_some(),
+            NODE => self.has_node,
+            _ => program(name).is_some(),
+        };
         let missing = programs.iter().find(|name| !has_program(name));
         missing.or_else(|| packages.iter().find(|name| !self.packages.contains(**name))).copied()
     }
@@ -150,7 +177,7 @@ impl Interpreters {
 
     /// A command that runs one of the scripts in Node.
     pub(crate) fn node_script(&self, name: &str) -> Command {
-        let mut command = command("node");
+        let mut command = command(NODE);
         command.arg(scripts().join(name)).env("NODE_PATH", &self.node_modules);
         command
     }
