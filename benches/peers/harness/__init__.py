@@ -1,0 +1,1 @@
+"""What benches/peers/run is made of."""

@@ -1,0 +1,148 @@
+"""What was measured, as medians, as a table in Markdown and as JSON."""
+
+import json
+import os
+import platform
+import statistics
+
+GB = 1e9
+TICK_NS = 1e9 / os.sysconf("SC_CLK_TCK")
+
+
+def median_of(spans, value):
+    return statistics.median(value(span) for span in spans)
+
+
+def figures(workload, spans, calls):
+    """One contender's medians in one workload."""
+    if workload.idle:
+        return {
+            "resident_before": median_of(spans, lambda span: span["resident_before"]),
+            "resident_with": median_of(spans, lambda span: span["resident_with"]),
+            "idle_bytes": median_of(spans, lambda span: span["idle_bytes"]),
+            "connections": min(span["connections"] for span in spans),
+            "errors": sum(sum(span["errors"].values()) for span in spans),
+        }
+
+    def cost(span):
+        return span["watched"]["proxy"]["run_ns"] / max(span["answers"], 1)
+
+    # Ticks are coarse: the share of user mode is taken over all rounds, the total from nanoseconds of each.
+    user = sum(span["watched"]["proxy"]["user_ticks"] for span in spans)
+    system = sum(span["watched"]["proxy"]["system_ticks"] for span in spans)
+    share = user / max(user + system, 1)
+    costs = sorted(cost(span) for span in spans)
+    total = statistics.median(costs)
+    result = {
+        "cpu_ns": total,
+        "cpu_ns_least": costs[0],
+        "cpu_ns_most": costs[-1],
+        "user_ns": total * share,
+        "system_ns": total * (1 - share),
+        "requests_per_sec": median_of(spans, lambda span: span["answers"] / span["secs"]),
+        "p50_us": median_of(spans, lambda span: span["p50_us"]),
+        "p99_us": median_of(spans, lambda span: span["p99_us"]),
+        "p999_us": median_of(spans, lambda span: span["p999_us"]),
+        "longest_us": max(span["longest_us"] for span in spans),
+        "busy": median_of(spans, lambda span: span["watched"]["proxy"]["run_ns"] / 1e9 / span["secs"]),
+        "resident": median_of(spans, lambda span: span["watched"]["proxy"]["resident_bytes"]),
+        "errors": sum(sum(span["errors"].values()) for span in spans),
+        "calls": calls,
+        "calls_total": sum(calls.values()) if calls else None,
+    }
+    if workload.bulk:
+        octets = workload.octets
+        result["cpu_s_per_gb"] = total / octets
+    return result
+
+
+def bases(table, roles):
+    """What the ratios are of: the cheapest mode of the relay, and the cheapest peer."""
+    def cheapest(role):
+        costs = [row["cpu_ns"] for label, row in table.items() if roles[label] == role and "+" not in label]
+        return min(costs, default=None)
+
+    return cheapest("floor"), cheapest("peer")
+
+
+def ratio(value, base):
+    return f"{value / base:.2f}" if base else "-"
+
+
+def markdown(results, roles):
+    """All tables."""
+    text = []
+    for workload, table in results:
+        text.append(f"### `{workload.name}`: {workload.title}\n")
+        if not table:
+            text.append("Nobody took part.\n")
+        elif workload.idle:
+            text += idle_rows(table)
+        else:
+            text += rows(workload, table, roles)
+    return "\n".join(text)
+
+
+def rows(workload, table, roles):
+    floor, peer = bases(table, roles)
+    names = ["proxy", "CPU µs", "user", "system", "× relay", "× best peer"]
+    names += ["CPU s/GB"] if workload.bulk else []
+    names += ["requests/s", "core busy", "p50 µs", "p99 µs", "p99.9 µs", "calls", "RSS MB", "errors"]
+    lines = ["| " + " | ".join(names) + " |", "| --- |" + " ---: |" * (len(names) - 1)]
+    order = {"floor": 0, "apex": 1, "peer": 2}
+    for label, row in sorted(table.items(), key=lambda item: (order[roles[item[0]]], item[1]["cpu_ns"])):
+        cells = [label, f"{row['cpu_ns'] / 1e3:.2f}", f"{row['user_ns'] / 1e3:.2f}", f"{row['system_ns'] / 1e3:.2f}"]
+        cells += [ratio(row["cpu_ns"], floor), ratio(row["cpu_ns"], peer)]
+        cells += [f"{row['cpu_s_per_gb']:.3f}"] if workload.bulk else []
+        cells += [f"{row['requests_per_sec']:,.0f}", f"{row['busy'] * 100:.0f} %"]
+        cells += [f"{row[name]:,.0f}" for name in ("p50_us", "p99_us", "p999_us")]
+        cells += [f"{row['calls_total']:.2f}" if row["calls_total"] else "-"]
+        cells += [f"{row['resident'] / 1e6:.1f}", str(row["errors"])]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines + [""]
+
+
+def idle_rows(table):
+    names = ["proxy", "RSS MB before", "RSS MB with all", "octets a connection", "connections", "errors"]
+    lines = ["| " + " | ".join(names) + " |", "| --- |" + " ---: |" * (len(names) - 1)]
+    for label, row in sorted(table.items(), key=lambda item: item[1]["idle_bytes"]):
+        before, full = row["resident_before"] / 1e6, row["resident_with"] / 1e6
+        cells = [label, f"{before:.1f}", f"{full:.1f}", f"{row['idle_bytes']:,.0f}"]
+        lines.append("| " + " | ".join(cells + [f"{row['connections']:,}", str(row["errors"])]) + " |")
+    return lines + [""]
+
+
+def machine(cores):
+    """What it was measured on."""
+    model = "unknown"
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    return {"processor": model, "cores": cores.count, "kernel": platform.release()}
+
+
+def heading(about, options):
+    apart = "the proxy alone on one" if about["cores"] > 1 else "all on one"
+    return (
+        f"{about['processor']}, {about['cores']} cores ({apart}, load and backend on the rest), Linux {about['kernel']}. "
+        f"Median of {options.rounds} interleaved rounds of {options.seconds:g} s. CPU, user and system are µs of the proxy's "
+        "own time on its core for one request; `calls` are its system calls for one request. Only ratios within one run "
+        "count.\n"
+    )
+
+
+def as_json(about, options, versions, results, spans):
+    """Medians, and every span that they come from."""
+    whole = {
+        "machine": about,
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "programs": versions,
+        "workloads": {
+            workload.name: {"title": workload.title, "contenders": table, "spans": spans[workload.name]}
+            for workload, table in results
+        },
+    }
+    return json.dumps(whole, indent=1, sort_keys=True)
