@@ -401,8 +401,8 @@ fn nothing_is_left_undone() {
 #[test]
 fn no_machine_is_named() {
     let mut all = rust_files();
-    for folder in [".ci", ".cargo", ".github", "deploy", "fuzz"] {
-        all.extend(files(folder, &["run", ".sh", ".yml", ".toml", ".md", ".service"]));
+    for folder in [".ci", ".cargo", ".github", "benches", "deploy", "fuzz"] {
+        all.extend(files(folder, &["run", ".py", ".sh", ".yml", ".toml", ".md", ".service"]));
     }
     for name in ["Cargo.toml", "apex.toml", "README.md", "CONTRIBUTING.md", "clippy.toml"] {
         all.extend(fs::read_to_string(root().join(name)).map(|text| (name.to_owned(), text)));

@@ -13,6 +13,11 @@ def median_of(spans, value):
     return statistics.median(value(span) for span in spans)
 
 
+def cost(span):
+    """Nanoseconds on the proxy's core for one request."""
+    return span["watched"]["proxy"]["run_ns"] / max(span["answers"], 1)
+
+
 def figures(workload, spans, calls):
     """One contender's medians in one workload."""
     if workload.idle:
@@ -23,9 +28,6 @@ def figures(workload, spans, calls):
             "connections": min(span["connections"] for span in spans),
             "errors": sum(sum(span["errors"].values()) for span in spans),
         }
-
-    def cost(span):
-        return span["watched"]["proxy"]["run_ns"] / max(span["answers"], 1)
 
     # Ticks are coarse: the share of user mode is taken over all rounds, the total from nanoseconds of each.
     user = sum(span["watched"]["proxy"]["user_ticks"] for span in spans)
@@ -44,6 +46,10 @@ def figures(workload, spans, calls):
         "p99_us": median_of(spans, lambda span: span["p99_us"]),
         "p999_us": median_of(spans, lambda span: span["p999_us"]),
         "longest_us": max(span["longest_us"] for span in spans),
+        "behind": max(span["behind"] for span in spans),
+        "load_busy": median_of(
+            spans, lambda span: sum(span["watched"][name]["run_ns"] for name in ("backend", "load")) / 1e9 / span["secs"]
+        ),
         "busy": median_of(spans, lambda span: span["watched"]["proxy"]["run_ns"] / 1e9 / span["secs"]),
         "resident": median_of(spans, lambda span: span["watched"]["proxy"]["resident_bytes"]),
         "errors": sum(sum(span["errors"].values()) for span in spans),
@@ -69,6 +75,13 @@ def ratio(value, base):
     return f"{value / base:.2f}" if base else "-"
 
 
+def paired(spans, first):
+    """How a contender's costs stand to another's, round by round: the median, the least and the most."""
+    pairs = zip(spans, first)
+    ratios = sorted(cost(one) / cost(other) for one, other in pairs if other["answers"] and one["answers"])
+    return (statistics.median(ratios), ratios[0], ratios[-1]) if ratios else None
+
+
 def markdown(results, roles):
     """All tables."""
     text = []
@@ -87,17 +100,23 @@ def rows(workload, table, roles):
     floor, peer = bases(table, roles)
     names = ["proxy", "CPU µs", "user", "system", "× relay", "× best peer"]
     names += ["CPU s/GB"] if workload.bulk else []
+    builds = any(row.get("paired") for row in table.values())
+    names += ["× first build (from, to)"] if builds else []
     names += ["requests/s", "core busy", "p50 µs", "p99 µs", "p99.9 µs", "calls", "RSS MB", "errors"]
+    names += ["behind"] if workload.rate else []
     lines = ["| " + " | ".join(names) + " |", "| --- |" + " ---: |" * (len(names) - 1)]
     order = {"floor": 0, "apex": 1, "peer": 2}
     for label, row in sorted(table.items(), key=lambda item: (order[roles[item[0]]], item[1]["cpu_ns"])):
         cells = [label, f"{row['cpu_ns'] / 1e3:.2f}", f"{row['user_ns'] / 1e3:.2f}", f"{row['system_ns'] / 1e3:.2f}"]
         cells += [ratio(row["cpu_ns"], floor), ratio(row["cpu_ns"], peer)]
         cells += [f"{row['cpu_s_per_gb']:.3f}"] if workload.bulk else []
+        if builds:
+            cells += ["{:.3f} ({:.2f}, {:.2f})".format(*row["paired"]) if row.get("paired") else ""]
         cells += [f"{row['requests_per_sec']:,.0f}", f"{row['busy'] * 100:.0f} %"]
         cells += [f"{row[name]:,.0f}" for name in ("p50_us", "p99_us", "p999_us")]
         cells += [f"{row['calls_total']:.2f}" if row["calls_total"] else "-"]
         cells += [f"{row['resident'] / 1e6:.1f}", str(row["errors"])]
+        cells += [str(row["behind"])] if workload.rate else []
         lines.append("| " + " | ".join(cells) + " |")
     return lines + [""]
 

@@ -154,6 +154,9 @@ class Bench:
                     span = self.one(workload, runner)
                     spans.setdefault(runner.label, []).append(span)
                     say(f"  round {number + 1} {runner.label:<16} {brief(span)}")
+            if self.options.wrk and workload.suits_wrk:
+                for runner in runners:
+                    self.ask_wrk(workload, runner)
             if self.options.strace:
                 for runner in runners:
                     calls[runner.label] = self.count_calls(workload, runner)
@@ -210,6 +213,29 @@ class Bench:
             "errors": {"all": errors + sum(last["errors"].values())},
         }
 
+    def ask_wrk(self, workload, runner):
+        """The same workload by wrk, to be compared with what the load found; its table is none of ours, so it is only said."""
+        wrk = shutil.which("wrk", path=proxies.PATH)
+        if not wrk:
+            say("  wrk is missing: no cross-check")
+            return
+        fields = [part for name, value in workload.fields for part in ("-H", f"{name}: {value}")]
+        secs = max(round(self.options.seconds), 1)
+        command = [wrk, "-t1", f"-c{workload.connections}", f"-d{secs}s", *fields]
+        command += [f"http://127.0.0.1:{runner.front}{workload.target}"]
+        before = processes.run_ns(runner.pids)
+        process = processes.start(command, self.cores.load, stdout=subprocess.PIPE)
+        said = process.communicate(timeout=secs + 30)[0].decode()
+        cost = processes.run_ns(runner.pids) - before
+        answers = re.search(r"(\d+) requests in ([\d.]+)s", said)
+        if not answers or not int(answers[1]):
+            say(f"  by wrk  {runner.label}: no answers: {said.strip()}")
+            return
+        wrong = re.search(r"(Non-2xx|Socket errors).*", said)
+        rate = int(answers[1]) / float(answers[2])
+        say(f"  by wrk  {runner.label:<16} {cost / 1000 / int(answers[1]):9.2f} us a request, {rate:9.0f} requests/s"
+            + (f", {wrong[0]}" if wrong else ""))
+
     def count_calls(self, workload, runner):
         """System calls a request, by name, in a short phase of its own: strace slows everything."""
         strace = shutil.which("strace", path=proxies.PATH)
@@ -251,4 +277,5 @@ def brief(span):
     cost = proxy["run_ns"] / 1000 / max(span["answers"], 1)
     rate = span["answers"] / span["secs"]
     text = f"{cost:9.2f} us a request, {rate:9.0f} requests/s, p99 {span['p99_us']:.0f} us"
+    text += f", {span['behind']} behind" if span["behind"] else ""
     return text + (f", {errors} ERRORS {span['errors']}" if errors else "")

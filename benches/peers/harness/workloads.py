@@ -71,6 +71,11 @@ class Workload:
         """Octets of content that one exchange carries."""
         return max(self.content_bytes, self.expect_bytes or 0)
 
+    @property
+    def suits_wrk(self):
+        """Can wrk send it: one closed loop of requests without content?"""
+        return not (self.content_bytes or self.rate or self.closes or self.idle or self.hosts > 1)
+
     def heads(self):
         """The request heads, one behind the other."""
         names = ["bench.test"] if self.hosts == 1 else [f"h{i}.test" for i in range(self.hosts)]

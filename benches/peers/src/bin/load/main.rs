@@ -10,6 +10,7 @@ mod tally;
 
 use apex_peers::answer::{Answer, Seen};
 use apex_peers::socket;
+use apex_peers::watch::Group;
 use client::{Client, Fault, News, State};
 use options::{Options, Pace};
 use rustix::event::Timespec;
@@ -72,7 +73,9 @@ impl Load {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, rustix::stdio::stdin(), EventData::new_u64(INPUT), EventFlags::IN)?;
         let now = clock();
-        let tally = Tally::new(now, std::mem::take(&mut options.watched));
+        let mut watched = std::mem::take(&mut options.watched);
+        watched.push(Group { name: "load".to_owned(), pids: vec![std::process::id()] });
+        let tally = Tally::new(now, watched);
         Ok(Self {
             epoll,
             clients: (0..options.connections).map(|_| Client::new(now)).collect(),

@@ -69,7 +69,7 @@ impl Tally {
         let mut line = format!(
             "{{\"secs\":{:.6},\"answers\":{},\"content_bytes\":{},\"p50_us\":{:.1},\"p99_us\":{:.1},\"p999_us\":{:.1},\
              \"longest_us\":{:.1},\"errors\":{{\"status\":{},\"length\":{},\"socket\":{},\"cut\":{},\"malformed\":{},\
-             \"stuck\":{stuck},\"behind\":{behind}}},\"watched\":{{",
+             \"stuck\":{stuck}}},\"behind\":{behind},\"watched\":{{",
             now.duration_since(self.since).as_secs_f64(),
             self.answers,
             self.content_bytes,
