@@ -2,7 +2,7 @@
 
 from html import escape
 
-WIDTH, LABEL_WIDTH, BAR_WIDTH = 720, 120, 460
+WIDTH, LABEL_WIDTH, BAR_WIDTH = 720, 120, 400
 ROW_HEIGHT, HEAD_HEIGHT, GAP = 20, 26, 14
 COLOURS = {"floor": "#8a8f98", "apex": "#c2410c", "peer": "#3b6ea5"}
 # The part of a bar that is user mode is lighter.
@@ -67,6 +67,34 @@ def cost(results, roles):
             rows.append((label, roles[label], [(row["user_ns"], USER_OPACITY), (row["system_ns"], 1)], words))
         most = max(row["cpu_ns"] for row in table.values())
         y = panel(parts, y, f"{workload.name}: {workload.title}", rows, most)
+    return document(y, parts)
+
+
+def summary(results, roles):
+    """Apex and the two cheapest other programs, in multiples of the relay (the line); a program counts by its cheapest mode."""
+    parts = [text(10, 20, "CPU time for one request, in multiples of a relay that looks at no octet", 14, weight="bold")]
+    y, most = 34, 3.0
+    top = y
+    for workload, table in results:
+        if workload.idle or workload.variant:
+            continue
+        floor = min((row["cpu_ns"] for label, row in table.items() if roles[label] == "floor"), default=None)
+        if not floor:
+            continue
+        best = {}
+        for label, row in plain(table, roles):
+            program = label.split("-")[0] if roles[label] == "peer" else label
+            if roles[label] != "floor" and row["cpu_ns"] < best.get(program, (float("inf"),))[0]:
+                best[program] = (row["cpu_ns"], label)
+        apexes = [label for label in table if roles[label] == "apex"]
+        peers = sorted(pair for pair in best.values() if roles[pair[1]] == "peer")[:2]
+        rows = []
+        for label in apexes + [label for _, label in peers]:
+            times = table[label]["cpu_ns"] / floor
+            rows.append((label, roles[label], [(min(times, most), 1)], f"{times:.2f}"))
+        y = panel(parts, y, workload.title, rows, most)
+    x = LABEL_WIDTH + 8 + BAR_WIDTH / most
+    parts.append(f'<line x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{y - GAP}" stroke="#1f2328" stroke-dasharray="3 3"/>')
     return document(y, parts)
 
 

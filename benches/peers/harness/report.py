@@ -29,6 +29,9 @@ def figures(workload, spans, calls):
             "errors": sum(sum(span["errors"].values()) for span in spans),
         }
 
+    # A round in which nothing was answered says nothing of the cost, and is an error.
+    silent = sum(not span["answers"] for span in spans)
+    spans = [span for span in spans if span["answers"]] or spans
     # Ticks are coarse: the share of user mode is taken over all rounds, the total from nanoseconds of each.
     user = sum(span["watched"]["proxy"]["user_ticks"] for span in spans)
     system = sum(span["watched"]["proxy"]["system_ticks"] for span in spans)
@@ -52,7 +55,7 @@ def figures(workload, spans, calls):
         ),
         "busy": median_of(spans, lambda span: span["watched"]["proxy"]["run_ns"] / 1e9 / span["secs"]),
         "resident": median_of(spans, lambda span: span["watched"]["proxy"]["resident_bytes"]),
-        "errors": sum(sum(span["errors"].values()) for span in spans),
+        "errors": silent + sum(sum(span["errors"].values()) for span in spans),
         "calls": calls,
         "calls_total": sum(calls.values()) if calls else None,
     }

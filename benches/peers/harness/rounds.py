@@ -49,7 +49,11 @@ class Load:
         return self
 
     def __exit__(self, *_):
-        self.process.stdin.close()
+        try:
+            self.process.stdin.close()
+        except OSError:
+            # It ended before, and what was to be told to it is lost.
+            pass
         try:
             self.process.wait(timeout=processes.END_SECS)
         except subprocess.TimeoutExpired:
@@ -58,8 +62,11 @@ class Load:
 
     def span(self):
         """Ends the span under way and gives what was counted in it."""
-        self.process.stdin.write(b"\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(b"\n")
+            self.process.stdin.flush()
+        except OSError as error:
+            raise processes.Failed("the load ended") from error
         line = self.process.stdout.readline()
         if not line:
             raise processes.Failed("the load ended")

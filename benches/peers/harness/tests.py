@@ -63,6 +63,10 @@ class Figures(unittest.TestCase):
         self.assertEqual((row["errors"], row["calls_total"]), (2, 2))
         self.assertAlmostEqual(row["cpu_s_per_gb"], 3000 / 1048576)
 
+    def test_a_silent_round_is_an_error_and_no_cost(self):
+        row = report.figures(workloads.BY_NAME["small"], [span(100_000), span(0, answers=0)], None)
+        self.assertEqual((row["cpu_ns"], row["errors"]), (1000, 1))
+
     def test_builds_are_compared_round_by_round(self):
         first = [span(100), span(200), span(400)]
         self.assertEqual(report.paired([span(110), span(200), span(200)], first), (1, 0.5, 1.1))
@@ -94,7 +98,7 @@ class Output(unittest.TestCase):
             for workload in (small, rate)
         ]
         results.append((idle, {"apex": report.figures(idle, [rest], None)}))
-        for draw in (plot.cost, plot.latency, plot.memory):
+        for draw in (plot.summary, plot.cost, plot.latency, plot.memory):
             self.assertEqual(xml.fromstring(draw(results, roles)).tag, "{http://www.w3.org/2000/svg}svg")
         tables = [line for line in report.markdown(results, roles).split("\n") if line.startswith("|")]
         for head, row in ((tables[0], tables[2]), (tables[5], tables[7]), (tables[10], tables[12])):
