@@ -20,6 +20,11 @@ pub fn listen(addr: SocketAddr) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Where a listener listens; port 0 was replaced by a free one.
+pub fn local_addr(listener: &OwnedFd) -> Option<SocketAddr> {
+    SocketAddr::try_from(net::getsockname(listener).ok()?).ok()
+}
+
 /// The next connection, nonblocking and without Nagle's delay.
 ///
 /// # Errors

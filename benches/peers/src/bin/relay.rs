@@ -150,6 +150,10 @@ impl Relay {
         let listener = socket::listen(options.listen)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
+        if let Some(addr) = socket::local_addr(&listener) {
+            use std::io::Write;
+            let _ = writeln!(std::io::stdout(), "relay: listening on {addr}");
+        }
         let buffer = vec![0; options.buffer_bytes];
         let (pairs, pipes, again) = (Slab::new(), Vec::new(), VecDeque::new());
         Ok(Self { options, epoll, listener, pairs, buffer, pipes, again })
