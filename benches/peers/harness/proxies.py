@@ -1,6 +1,7 @@
 """The contenders: how each is found, configured as its own manual would for this task, and started with one worker."""
 
 import os
+import resource
 import shutil
 from dataclasses import dataclass
 
@@ -274,14 +275,16 @@ compression off
 
 class Sozu(Contender):
     def command(self, setting):
-        text = f"""saved_state = "{setting.directory}/state.json"
-command_socket = "{setting.directory}/sozu.sock"
+        # It does not start where its connections, two descriptors each, could pass the hard limit.
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        clients = CLIENTS if hard == resource.RLIM_INFINITY else min(CLIENTS, hard // 2 - 256)
+        text = f"""command_socket = "{setting.directory}/sozu.sock"
 log_level = "error"
 log_target = "file://{setting.directory}/sozu.log"
 worker_count = 1
 worker_automatic_restart = false
 handle_process_affinity = false
-max_connections = {CLIENTS}
+max_connections = {clients}
 buffer_size = 16393
 min_buffers = 64
 max_buffers = 4096
@@ -295,6 +298,9 @@ frontends = [{{ address = "127.0.0.1:{setting.front}", hostname = "bench.test" }
 backends = [{{ address = "127.0.0.1:{setting.back}" }}]
 """
         return [self.program, "start", "-c", setting.write("sozu.toml", text)]
+
+    def takes(self, workload):
+        return not workload.idle and super().takes(workload)
 
 
 PEERS = [
