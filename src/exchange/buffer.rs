@@ -3,13 +3,20 @@
 /// Octets of one pooled buffer. A head of the usual size, or a small message as a whole, fits; larger bodies go through pipes.
 pub const BUFFER_BYTES: usize = 16 * 1024;
 
+/// Octets of a large buffer, for content that comes faster than it goes in small ones and that no pipe takes.
+pub const LARGE_BYTES: usize = 128 * 1024;
+
 /// Buffers that a worker keeps for later; more than these go back to the allocator after a peak.
 const FREE_MAX: usize = 256;
+
+/// Large buffers that a worker keeps. They are taken for a transfer that is never done at once, so that few are in use.
+const LARGE_FREE_MAX: usize = 16;
 
 /// The free buffers of one worker, the one used last on top: it is the one still in the processor's cache.
 #[derive(Debug, Default)]
 pub struct Buffers {
     free: Vec<Vec<u8>>,
+    large: Vec<Vec<u8>>,
 }
 
 impl Buffers {
@@ -18,11 +25,21 @@ impl Buffers {
         self.free.pop().unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
     }
 
+    /// An empty buffer with room for [`LARGE_BYTES`].
+    fn take_large(&mut self) -> Vec<u8> {
+        self.large.pop().unwrap_or_else(|| Vec::with_capacity(LARGE_BYTES))
+    }
+
     /// Takes a buffer back. One that grew for a large head goes back to the allocator.
     pub fn give(&mut self, mut bytes: Vec<u8>) {
-        if bytes.capacity() == BUFFER_BYTES && self.free.len() < FREE_MAX {
+        let (free, count_max) = match bytes.capacity() {
+            BUFFER_BYTES => (&mut self.free, FREE_MAX),
+            LARGE_BYTES => (&mut self.large, LARGE_FREE_MAX),
+            _ => return,
+        };
+        if free.len() < count_max {
             bytes.clear();
-            self.free.push(bytes);
+            free.push(bytes);
         }
     }
 }
@@ -91,6 +108,14 @@ impl Buffer {
             self.bytes = buffers.take();
         }
         &mut self.bytes
+    }
+
+    /// Takes a large buffer in place of one that holds nothing.
+    pub(super) fn widen(&mut self, buffers: &mut Buffers) {
+        if self.is_empty() && self.bytes.capacity() < LARGE_BYTES {
+            self.reclaim(buffers);
+            self.bytes = buffers.take_large();
+        }
     }
 
     /// To read into: what was taken is forgotten, and where no room is left the buffer grows up to `len_max` octets.

@@ -26,7 +26,7 @@ mod step;
 mod tick;
 
 pub use account::{Account, Cause};
-pub use buffer::{BUFFER_BYTES, Buffers};
+pub use buffer::{BUFFER_BYTES, Buffers, LARGE_BYTES};
 pub use rules::{Given, Notes, Random, RequestIds, Rules, Serving};
 pub use state::Exchange;
 pub use step::{Fate, Outcome, Readiness, Side, Step};

@@ -4,6 +4,8 @@
 //! The order of what it holds is fixed: `outgoing` (head and framing written anew, small content), then `direct` (content at
 //! the front of `incoming`, written from where it was read), then what the pipe holds. Memory is older than the pipe.
 
+mod verbatim;
+
 use super::buffer::{Buffer, Buffers};
 use crate::http::chunked::{self, Decoder, Found};
 use crate::http::framing::Framing;
@@ -93,6 +95,10 @@ pub(super) struct Pump {
     pub(super) outgoing: Buffer,
     /// Octets at the front of `incoming` that go to the sink as they are, behind `outgoing`.
     direct: usize,
+    /// Octets of framing among those.
+    direct_framing: usize,
+    /// The last read filled its buffer: where more is to come, a larger one takes fewer calls.
+    filled_buffer: bool,
     /// A chunk's data is complete but for what is on its way; its CRLF is owed to the sink.
     owes_crlf: bool,
     /// Octets in the pipe.
@@ -119,6 +125,8 @@ impl Pump {
             incoming: Buffer::default(),
             outgoing: Buffer::default(),
             direct: 0,
+            direct_framing: 0,
+            filled_buffer: false,
             owes_crlf: false,
             piped: 0,
             pipe_full: false,
@@ -140,7 +148,8 @@ impl Pump {
 
     /// Octets of content that left for the sink.
     pub(super) fn content_given(&self) -> u64 {
-        self.content_bytes - (self.direct + self.piped) as u64
+        // Where part of a run with framing in it was written, the framing counts as written first.
+        self.content_bytes - (self.direct - self.direct_framing.min(self.direct) + self.piped) as u64
     }
 
     /// Memory waits for the sink.
@@ -229,6 +238,7 @@ impl Pump {
         self.incoming.take(content);
         self.incoming.forget();
         self.direct -= content;
+        self.direct_framing = self.direct_framing.saturating_sub(content);
     }
 
     /// The pipe took `count` octets from the source.
@@ -265,11 +275,20 @@ impl Pump {
         self.pipe_full = false;
     }
 
+    /// The memory to read into: room for more where content comes faster than a buffer of the usual size takes it.
+    pub(super) fn open_for_read(&mut self, buffers: &mut Buffers, len_max: usize) -> &mut Vec<u8> {
+        if self.filled_buffer && self.body != Body::Done {
+            self.incoming.widen(buffers);
+        }
+        self.incoming.open_for_read(buffers, len_max)
+    }
+
     /// `count` octets were read into `incoming`; `full`: as many as there was room for.
     pub(super) fn read(&mut self, full: bool) {
         // A short read says that the source is empty for now. But where the peer has closed its sending side no further edge
         // will come, so the end is read for.
         self.source.ready = full || self.source.closing;
+        self.filled_buffer = full;
         if full && self.body == Body::UntilClose && self.encoding == Encoding::AsIs {
             self.splices = !self.pipeless;
         }
@@ -354,13 +373,14 @@ impl Pump {
                         return Ok(());
                     }
                 }
-                Body::Chunked(decoder) if decoder.data_left() > 0 => {
-                    if !self.pass_content(buffers) {
-                        return Ok(());
-                    }
-                }
                 Body::Chunked(decoder) => {
-                    if !self.read_chunk_framing(decoder, buffers)? {
+                    let passed = self.pass_verbatim(decoder, buffers)
+                        || if decoder.data_left() > 0 {
+                            self.pass_content(buffers)
+                        } else {
+                            self.read_chunk_framing(decoder, buffers)?
+                        };
+                    if !passed {
                         return Ok(());
                     }
                 }
@@ -471,6 +491,7 @@ impl Pump {
         self.outgoing.clear();
         self.incoming.clear();
         self.direct = 0;
+        self.direct_framing = 0;
         self.piped = 0;
         self.owes_crlf = false;
         self.splices = false;
@@ -486,6 +507,7 @@ impl Pump {
         self.incoming.forget();
         // What the pipe holds is dropped with the pipe.
         self.direct = 0;
+        self.direct_framing = 0;
         self.piped = 0;
         self.pipe_full = false;
         self.owes_crlf = false;

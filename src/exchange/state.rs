@@ -307,8 +307,8 @@ impl Exchange {
     pub fn incoming(&mut self, side: Side, given: &mut Given<'_>) -> &mut Vec<u8> {
         let len_max = given.rules.head.head_bytes_max + 1;
         match side {
-            Side::Client => self.request.incoming.open_for_read(given.buffers, len_max),
-            Side::Backend => self.response.incoming.open_for_read(given.buffers, len_max),
+            Side::Client => self.request.open_for_read(given.buffers, len_max),
+            Side::Backend => self.response.open_for_read(given.buffers, len_max),
         }
     }
 

@@ -260,15 +260,27 @@ pub const LAST_CHUNK: &[u8] = b"0\r\n";
 /// Writes the size line of a chunk of `size` octets (lower-case hex, no leading zero, no extension). `size` is not 0.
 /// The caller writes the data and the CRLF behind it.
 pub fn write_size_line(out: &mut Vec<u8>, size: u64) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     debug_assert_ne!(size, 0, "a chunk of no octets would end the body");
+    let (line, start) = size_line(size);
+    out.extend_from_slice(&line[start..]);
+}
+
+/// Is this the framing as Apex would write it: the CRLF behind the data before it (if it is `owed`), and the size line?
+pub fn is_as_written(bytes: &[u8], size: u64, owed: bool) -> bool {
+    let (line, start) = size_line(size);
+    let line_of = |bytes: &[u8]| bytes == &line[start..];
+    if owed { bytes.strip_prefix(b"\r\n").is_some_and(line_of) } else { line_of(bytes) }
+}
+
+/// A size line, from where it starts in the array.
+fn size_line(size: u64) -> ([u8; 18], usize) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut line = *b"0000000000000000\r\n";
     for (pair, octet) in line.chunks_exact_mut(2).zip(size.to_be_bytes()) {
         pair[0] = DIGITS[usize::from(octet >> 4)];
         pair[1] = DIGITS[usize::from(octet & 0xf)];
     }
-    let zeros = (size.leading_zeros() / 4).min(15);
-    out.extend_from_slice(&line[zeros as usize..]);
+    (line, (size.leading_zeros() / 4).min(15) as usize)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use super::peer::{Peer, Pipe};
 use super::record::{Link, Record};
 use apex::config;
 use apex::exchange::{
-    BUFFER_BYTES, Buffers, Cause, Exchange, Fate, Given, Notes, Outcome, Random, Readiness, RequestIds,
-    Rules, Serving, Side, Step, Tick,
+    Buffers, Cause, Exchange, Fate, Given, LARGE_BYTES, Notes, Outcome, Random, Readiness, RequestIds, Rules,
+    Serving, Side, Step, Tick,
 };
 use apex::http::head::Persistence;
 use apex::http::limits::HeadLimits;
@@ -305,7 +305,7 @@ impl World {
         // Memory is older than the pipe: nothing is read past what the pipe holds. Only behind a whole response a look is
         // taken at whether more follows, which would be for nobody.
         assert!(side == Side::Backend || self.request_pipe.is_empty(), "a read past what the pipe holds");
-        let len_max = BUFFER_BYTES.max(self.rules.head.head_bytes_max + 1);
+        let len_max = LARGE_BYTES.max(self.rules.head.head_bytes_max + 1);
         let link = self.link;
         let Self { client, links, exchange, buffers, random, .. } = self;
         let mut given = Given {

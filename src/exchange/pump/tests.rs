@@ -1,5 +1,6 @@
 //! The pump alone: what goes out for what came in, wherever it was split.
 
+use super::super::buffer::{BUFFER_BYTES, LARGE_BYTES};
 use super::{Body, Buffers, Encoding, HeadLimits, Move, PIPE_HELD_MAX, Pump, SPLICE_RUN_MIN};
 use crate::http::chunked::Decoder;
 
@@ -222,4 +223,82 @@ fn what_is_thrown_away_ends_where_it_would() {
     receive(&mut pump, b"lo\r\n0\r\n\r\nGET /", &mut buffers);
     assert!(pump.is_delivered());
     assert_eq!(pump.incoming.unread(), b"GET /");
+}
+
+/// Chunks of `size` octets and the last one, with these size lines.
+fn in_chunks(lines: &[&str], size: usize, end: &str) -> Vec<u8> {
+    let chunk = |line: &&str| [line.as_bytes(), b"\r\n", &vec![b'x'; size], b"\r\n"].concat();
+    lines.iter().map(chunk).collect::<Vec<_>>().concat().into_iter().chain(end.bytes()).collect()
+}
+
+#[test]
+fn chunks_framed_as_they_would_be_written_leave_in_one_write() {
+    let plain = in_chunks(&["bb8"; 5], 3_000, "0\r\n\r\n");
+    let mut buffers = Buffers::default();
+    let mut pump = pump(chunked(), Encoding::Chunked);
+    pump.outgoing.open(&mut buffers).extend_from_slice(b"HEAD");
+    receive(&mut pump, &[&plain[..], b"GET /"].concat(), &mut buffers);
+    assert_eq!(pump.memory(), [b"HEAD", &plain[..], b""]);
+    assert_eq!((pump.content_bytes, pump.content_given()), (15_000, 0));
+    assert_eq!(give(&mut pump, usize::MAX, &mut buffers).len(), 4 + plain.len());
+    assert!(pump.is_delivered());
+    assert_eq!(pump.content_given(), 15_000);
+    assert_eq!(pump.incoming.unread(), b"GET /");
+}
+
+#[test]
+fn chunks_framed_otherwise_are_written_anew_among_those_that_are_not() {
+    let size = 3_000;
+    let expected = in_chunks(&["bb8"; 4], size, "0\r\n\r\n");
+    for odd in ["0bb8", "BB8", "bb8;a=b"] {
+        for at in 0..4 {
+            let mut lines = ["bb8"; 4];
+            lines[at] = odd;
+            let wire = in_chunks(&lines, size, "0\r\n\r\n");
+            for split in
+                [0, 1, 5, 3_000, 3_004, 3_005, 3_006, 3_007, 3_010, 6_011, wire.len() - 6, wire.len() - 1]
+            {
+                let (front, back) = wire.split_at(split);
+                let out = pass(pump(chunked(), Encoding::Chunked), &[front, back], 4_000, false);
+                assert_eq!(out, expected, "{odd} at {at}, split at {split}");
+            }
+        }
+    }
+    for end in ["0\r\nX-Sum: 1\r\nHost: h\r\n\r\n", "000\r\nX-Sum:1\r\n\r\n"] {
+        let wire = in_chunks(&["bb8"; 4], size, end);
+        let out = pass(pump(chunked(), Encoding::Chunked), &[&wire], 4_000, false);
+        assert_eq!(out, in_chunks(&["bb8"; 4], size, "0\r\nX-Sum: 1\r\n\r\n"), "{end:?}");
+    }
+}
+
+#[test]
+fn broken_framing_behind_whole_chunks_is_met_when_they_have_left() {
+    let mut buffers = Buffers::default();
+    let mut pump = pump(chunked(), Encoding::Chunked);
+    let whole = in_chunks(&["bb8"; 2], 3_000, "");
+    receive(&mut pump, &[&whole[..], b"0x5\r\n"].concat(), &mut buffers);
+    let waits = pump.memory().concat();
+    assert_eq!(waits, whole[..whole.len() - 2], "the last CRLF is read with the line behind it");
+    pump.wrote(waits.len(), &mut buffers);
+    assert!(pump.advance(&LIMITS, &mut buffers).is_err());
+}
+
+#[test]
+fn a_larger_buffer_is_taken_only_where_one_was_filled() {
+    let mut buffers = Buffers::default();
+    let mut pump = pump(Body::UntilClose, Encoding::Chunked);
+    for (full, capacity) in
+        [(false, BUFFER_BYTES), (true, BUFFER_BYTES), (false, LARGE_BYTES), (true, BUFFER_BYTES)]
+    {
+        let incoming = pump.open_for_read(&mut buffers, LIMITS.head_bytes_max + 1);
+        assert_eq!(incoming.capacity(), capacity);
+        incoming.extend_from_slice(b"hello");
+        pump.read(full);
+        pump.advance(&LIMITS, &mut buffers).expect("well-formed");
+        while pump.has_memory() {
+            give(&mut pump, 100, &mut buffers);
+        }
+        pump.settle(&mut buffers);
+    }
+    assert_eq!(pump.content_bytes, 20);
 }
