@@ -46,12 +46,11 @@ impl Exchange {
                         self.read_request_head(given);
                     }
                     Stage::Linger { .. } => self.threw_away(count),
+                    // Only content of a known length is waited for, and no more than the bound.
                     Stage::Discard => {
                         self.advance(Side::Backend, given);
                         if self.request.body == Body::Done {
                             self.stage = Stage::Over;
-                        } else {
-                            self.threw_away(count);
                         }
                     }
                     _ => {
@@ -76,17 +75,12 @@ impl Exchange {
         }
     }
 
-    /// Bytes behind an answer are read within bounds only.
+    /// Bytes behind the last answer are read within bounds only.
     fn threw_away(&mut self, count: usize) {
         self.discarded += count as u64;
-        if matches!(self.stage, Stage::Linger { .. }) {
-            self.request.incoming.clear();
-        }
+        self.request.incoming.clear();
         if self.discarded > DISCARD_BYTES_MAX {
-            self.client_keeps = Persistence::Close;
-            self.stage =
-                if self.stage == Stage::Discard { Stage::Linger { half_closed: false } } else { Stage::Over };
-            self.discarded = 0;
+            self.stage = Stage::Over;
         }
     }
 
