@@ -6,6 +6,9 @@ pub const BUFFER_BYTES: usize = 16 * 1024;
 /// Octets of a large buffer, for content that comes faster than it goes in small ones and that no pipe takes.
 pub const LARGE_BYTES: usize = 128 * 1024;
 
+/// What is at most moved out of a buffer to wait for more.
+const SHRINKS_MAX: usize = BUFFER_BYTES / 4;
+
 /// Buffers that a worker keeps for later; more than these go back to the allocator after a peak.
 const FREE_MAX: usize = 256;
 
@@ -110,6 +113,15 @@ impl Buffer {
         &mut self.bytes
     }
 
+    /// Moves the little that it holds into memory of that size, so that waiting for more costs no whole buffer.
+    pub(super) fn shrink(&mut self, buffers: &mut Buffers) {
+        if self.bytes.capacity() == BUFFER_BYTES && self.len() <= SHRINKS_MAX {
+            let few = self.unread().to_vec();
+            self.reclaim(buffers);
+            self.bytes = few;
+        }
+    }
+
     /// Takes a large buffer in place of one that holds nothing.
     pub(super) fn widen(&mut self, buffers: &mut Buffers) {
         if self.is_empty() && self.bytes.capacity() < LARGE_BYTES {
@@ -125,7 +137,11 @@ impl Buffer {
             self.bytes.truncate(self.bytes.len() - self.start);
             self.start = 0;
         }
-        let bytes = self.open(buffers);
+        if self.bytes.capacity() < BUFFER_BYTES {
+            let few = std::mem::replace(&mut self.bytes, buffers.take());
+            self.bytes.extend_from_slice(&few);
+        }
+        let bytes = &mut self.bytes;
         if bytes.len() == bytes.capacity() {
             let grown = (bytes.capacity() * 2).min(len_max).max(bytes.len() + 1);
             bytes.reserve_exact(grown - bytes.len());
@@ -147,6 +163,29 @@ impl Buffer {
         if self.bytes.capacity() > 0 {
             self.start = 0;
             buffers.give(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_more_keeps_no_whole_buffer() {
+        let mut buffers = Buffers::default();
+        let mut buffer = Buffer::default();
+        for (held, shrunk) in [(5, 5), (SHRINKS_MAX, SHRINKS_MAX), (SHRINKS_MAX + 1, BUFFER_BYTES)] {
+            buffer.clear();
+            let content: Vec<u8> = (0..=255).cycle().take(held + 3).collect();
+            buffer.open_for_read(&mut buffers, BUFFER_BYTES).extend_from_slice(&content);
+            buffer.take(3);
+            buffer.shrink(&mut buffers);
+            assert_eq!((buffer.unread(), buffer.bytes.capacity()), (&content[3..], shrunk));
+            // More is read into a whole one, behind what there was.
+            let bytes = buffer.open_for_read(&mut buffers, BUFFER_BYTES);
+            assert_eq!((&bytes[..], bytes.capacity()), (&content[3..], BUFFER_BYTES));
+            assert!(buffers.free.len() <= 1, "no buffer is taken without being given back");
         }
     }
 }

@@ -336,10 +336,15 @@ impl Exchange {
         }
     }
 
-    /// Gives memory that holds nothing back to the pool; for a wait, so that an idle exchange owns none.
+    /// Gives memory that holds nothing back to the pool; for a wait, so that an idle exchange owns none, and one whose head is
+    /// still coming little.
     pub fn settle(&mut self, buffers: &mut Buffers) {
         self.request.settle(buffers);
         self.response.settle(buffers);
+        // Clients that never finish their heads come by the thousand.
+        if self.stage == Stage::Head {
+            self.request.incoming.shrink(buffers);
+        }
     }
 
     pub(super) fn is_linked(&self) -> bool {

@@ -5,7 +5,8 @@ use mio::net::TcpStream;
 use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType, ipproto, sockopt,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType, ipproto,
+    sockopt,
 };
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -40,7 +41,9 @@ pub fn is_out_of_resources(error: &io::Error) -> bool {
 /// # Errors
 /// `WouldBlock` where nothing is there; else the connection failed.
 pub fn read(socket: &TcpStream, bytes: &mut Vec<u8>) -> io::Result<usize> {
-    Ok(retry_on_intr(|| rustix::io::read(socket, spare_capacity(bytes)))?)
+    // recv(2) goes to the socket at once, read(2) through the layer of files.
+    let (_, count) = retry_on_intr(|| rustix::net::recv(socket, spare_capacity(bytes), RecvFlags::empty()))?;
+    Ok(count)
 }
 
 /// Writes the pieces in their order, as far as there is room (send(2), sendmsg(2)). A closed connection raises no signal.
