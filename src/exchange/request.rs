@@ -119,7 +119,7 @@ impl Exchange {
     /// The head is not whole, or cannot be read: what there is of it is noted.
     pub(super) fn note_unread(&mut self, given: &mut Given<'_>) {
         // RFC 9110 section 9.3.2: an answer to HEAD has no content, and so much of the request can be told mostly.
-        if self.request.incoming.unread().trim_ascii_start().starts_with(b"HEAD ") {
+        if head::begins_as_head(self.request.incoming.unread()) {
             self.asked.method = Method::Head;
         }
         if given.rules.notes == Notes::Kept {

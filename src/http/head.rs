@@ -11,7 +11,7 @@ mod tests;
 use super::authority::{self, Authority};
 use super::field::{Field, FieldSlots};
 use super::framing::{self, Codings, ContentLength, Framing};
-use super::limits::{CONNECTION_NAMES_MAX, FIELDS_CEILING, HeadLimits, METHOD_BYTES_MAX};
+use super::limits::{CONNECTION_NAMES_MAX, EMPTY_LINES_MAX, FIELDS_CEILING, HeadLimits, METHOD_BYTES_MAX};
 use super::lines::Lines;
 use super::refusal::Refusal;
 use super::target::{self, Target};
@@ -162,6 +162,15 @@ pub fn response<'h, 'b>(
         line::response(bytes, slots, limits)?
     };
     parsed.map(|parsed| judge_response(bytes, &parsed, limits, asked)).transpose()
+}
+
+/// Do the bytes begin as a HEAD request does, whatever follows? So much can be told of a head that is not whole, or broken.
+pub fn begins_as_head(bytes: &[u8]) -> bool {
+    let mut line = bytes;
+    for _ in 0..EMPTY_LINES_MAX {
+        line = line.strip_prefix(b"\r\n").unwrap_or(line);
+    }
+    line.starts_with(b"HEAD ")
 }
 
 /// A head as parsed and not yet judged.

@@ -51,9 +51,9 @@ pub fn read(socket: &TcpStream, bytes: &mut Vec<u8>) -> io::Result<usize> {
 /// # Errors
 /// `WouldBlock` where there is no room at all; else the connection failed.
 pub fn write(socket: &TcpStream, pieces: [&[u8]; 3]) -> io::Result<usize> {
-    let [first, second, third] = pieces;
-    if second.is_empty() && third.is_empty() {
-        return Ok(retry_on_intr(|| rustix::net::send(socket, first, SendFlags::NOSIGNAL))?);
+    // One piece alone, which it mostly is, costs less without a list of them.
+    if let [piece, [], []] | [[], piece, []] = pieces {
+        return Ok(retry_on_intr(|| rustix::net::send(socket, piece, SendFlags::NOSIGNAL))?);
     }
     let gathered = pieces.map(IoSlice::new);
     // An empty piece in front costs the kernel a look at it and nothing more.

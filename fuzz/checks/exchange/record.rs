@@ -97,10 +97,9 @@ impl Record {
         while !rest.is_empty() {
             let mut room = slots();
             let Ok(Some(request)) = head::request(rest, &mut room, &self.limits) else {
-                let line = rest.trim_ascii_start();
                 let nothing = Asked {
                     // RFC 9110 section 9.3.2: so much can be told of a head that is not whole, or broken.
-                    method: if line.starts_with(b"HEAD ") { Method::Head } else { Method::Other },
+                    method: if head::begins_as_head(rest) { Method::Head } else { Method::Other },
                     method_text: String::new(),
                     is_forwarded: false,
                     content: None,

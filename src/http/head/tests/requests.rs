@@ -405,3 +405,21 @@ fn connection_options_have_their_limit() {
         }
     }
 }
+
+#[test]
+fn a_head_request_is_told_by_its_first_word() {
+    for (bytes, expected) in [
+        ("HEAD / HTTP/1.1\r\n", true),
+        ("HEAD ", true),
+        ("\r\n\r\n\r\n\r\nHEAD ", true),
+        ("\r\n\r\n\r\n\r\n\r\nHEAD ", false),
+        ("HEAD", false),
+        ("head ", false),
+        (" HEAD ", false),
+        ("\nHEAD ", false),
+        ("HEADER / HTTP/1.1", false),
+        ("", false),
+    ] {
+        assert_eq!(begins_as_head(bytes.as_bytes()), expected, "{bytes:?}");
+    }
+}
