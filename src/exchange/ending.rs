@@ -24,7 +24,7 @@ const BACKEND_SLOW: Refusal = Refusal { status: 504, case: "the backend did not 
 const HEAD_SLOW: Refusal = Refusal { status: 408, case: "the request did not arrive in time" };
 
 impl Exchange {
-    /// When the exchange is to be told that its time is up; [`Tick::NEVER`] for a tunnel and at rest.
+    /// When the exchange is to be told that its time is up; [`Tick::NEVER`] at rest, and for a tunnel with an end that is open.
     pub fn deadline(&self, given: &Given<'_>) -> Tick {
         let rules = given.rules;
         match self.stage {
@@ -39,6 +39,10 @@ impl Exchange {
                 since.after(rules.timeout)
             }
             Stage::Relay | Stage::Dial { .. } => self.active.after(rules.timeout),
+            // Nothing new can come: what is held has its time to be taken.
+            Stage::Tunnel { .. } if self.request.source.is_closed() && self.response.source.is_closed() => {
+                self.active.after(rules.timeout)
+            }
             Stage::Tunnel { .. } => Tick::NEVER,
             Stage::Discard | Stage::Linger { .. } => self.active.after(LINGER),
             Stage::Over => self.active,
@@ -72,7 +76,13 @@ impl Exchange {
                 self.refuse(HEAD_SLOW, given);
             }
             Stage::Relay | Stage::Dial { .. } => self.refuse(BACKEND_SLOW, given),
-            Stage::Discard | Stage::Linger { .. } | Stage::Tunnel { .. } | Stage::Over => {
+            Stage::Tunnel { .. } => {
+                let client_slow = self.response.has_memory() || self.response.piped() > 0;
+                self.account.cause = Cause::Cut(if client_slow { "client_slow" } else { "backend_slow" });
+                self.client_keeps = Persistence::Close;
+                self.stage = Stage::Over;
+            }
+            Stage::Discard | Stage::Linger { .. } | Stage::Over => {
                 self.client_keeps = Persistence::Close;
                 self.stage = Stage::Over;
             }

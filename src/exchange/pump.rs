@@ -82,6 +82,13 @@ pub(super) struct Source {
     pub(super) ended: bool,
 }
 
+impl Source {
+    /// Nothing comes that is not there already.
+    pub(super) fn is_closed(self) -> bool {
+        self.closing || self.ended
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sink {
     /// A write may find room.
