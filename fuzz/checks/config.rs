@@ -22,7 +22,7 @@ fn runs(config: &Config) {
     assert_eq!(table.routes().len(), config.routes.len());
     for (index, (spec, route)) in config.routes.iter().zip(table.routes()).enumerate() {
         assert!(!spec.backends.is_empty());
-        assert_eq!((&spec.name, spec.backends.len()), (&route.name, route.pool.members.len()));
+        assert_eq!((&spec.name, spec.backends.len()), (&route.identity.name, route.pool.members.len()));
         let host = match &spec.host {
             HostPattern::Any => None,
             HostPattern::Exact(name) => Some(name.clone()),

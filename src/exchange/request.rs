@@ -241,7 +241,10 @@ impl Exchange {
             strip_bytes: route.strip_bytes,
             client_address: given.client,
             client_trusted: given.client_trusted,
-            host_fallback: route.pool.members.first().map_or("", |(backend, _)| backend.authority.as_str()),
+            host_fallback: match (request.authority, route.pool.members.first()) {
+                (None, Some((backend, _))) => &backend.authority,
+                _ => "",
+            },
             via: given.rules.via.as_deref(),
             request_id: (given.rules.request_ids == RequestIds::Made).then(|| given.random.request_id()),
         };

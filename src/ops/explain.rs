@@ -104,14 +104,17 @@ fn line(text: &mut String, words: std::fmt::Arguments<'_>) {
 
 fn write_chosen(text: &mut String, method: &str, target: &Target<'_>, route: &Route) {
     let path = String::from_utf8_lossy(target.path());
-    let host = match &route.host {
+    let host = match &route.identity.host {
         HostPattern::Exact(name) => format!("`{name}`, exactly the request's"),
-        HostPattern::Wildcard(_) => format!("`{}`, which takes the request's", route.host),
+        HostPattern::Wildcard(_) => format!("`{}`, which takes the request's", route.identity.host),
         HostPattern::Any => "`*`, any".to_owned(),
     };
-    line(text, format_args!("the route `{}` takes it", route.name));
+    line(text, format_args!("the route `{}` takes it", route.identity.name));
     line(text, format_args!("  host      {host}"));
-    line(text, format_args!("  path      {path} is under the prefix `{}`", prefix(&route.path_prefix)));
+    line(
+        text,
+        format_args!("  path      {path} is under the prefix `{}`", prefix(&route.identity.path_prefix)),
+    );
     let stripped = if route.strip_bytes > 0 { ", the prefix taken off" } else { "" };
     line(text, format_args!("  sent      {method} {}{stripped}", sent(target, route.strip_bytes)));
     if let Some(bytes) = route.body_bytes_max {
@@ -127,7 +130,7 @@ fn write_chosen(text: &mut String, method: &str, target: &Target<'_>, route: &Ro
     let members = &route.pool.members;
     let total: u64 = members.iter().map(|&(_, weight)| u64::from(weight)).sum();
     let width = members.iter().map(|(backend, _)| backend.authority.len()).max().unwrap_or(0);
-    for (backend, weight) in members {
+    for (backend, weight) in members.iter() {
         // In tenths of a percent, rounded: no floating point for two digits.
         let share = (u64::from(*weight) * 1000 + total / 2).checked_div(total).unwrap_or(0);
         let (whole, tenth) = (share / 10, share % 10);
@@ -143,21 +146,21 @@ fn write_passed_over(text: &mut String, table: &Table, explanation: &Explanation
     line(text, format_args!("\npassed over"));
     for &PassedOver { route, reason } in &explanation.passed_over {
         let route = table.route(route);
-        let (host, path) = (&route.host, prefix(&route.path_prefix));
+        let (host, path) = (&route.identity.host, prefix(&route.identity.path_prefix));
         let why = match (reason, chosen) {
             (Reason::ShorterPrefix, Some(chosen)) => {
-                format!("its prefix `{path}` is shorter than `{}`", prefix(&chosen.path_prefix))
+                format!("its prefix `{path}` is shorter than `{}`", prefix(&chosen.identity.path_prefix))
             }
             (Reason::ShorterPrefix, None) => format!("its prefix `{path}` is shorter"),
             (Reason::LessExactHost, Some(chosen)) => {
-                format!("its host `{host}` is less exact than `{}`", chosen.host)
+                format!("its host `{host}` is less exact than `{}`", chosen.identity.host)
             }
             (Reason::LessExactHost, None) => format!("its host `{host}` is less exact"),
             (Reason::PrefixDiffers, _) => format!("the path is not under its prefix `{path}`"),
             (Reason::HostDiffers, _) => format!("its host is `{host}`"),
             (Reason::HostAndPrefixDiffer, _) => format!("its host is `{host}`, its prefix `{path}`"),
         };
-        line(text, format_args!("  `{}`: {why}", route.name));
+        line(text, format_args!("  `{}`: {why}", route.identity.name));
     }
     if explanation.others > 0 {
         line(text, format_args!("  and {} more", explanation.others));

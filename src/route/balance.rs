@@ -5,23 +5,57 @@
 
 use super::backend::Backend;
 use super::spec::Balancing;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Members of one pool that an exchange tells apart when it marks those it has tried: one bit each.
 pub const MEMBERS_TOLD_APART: usize = 64;
 
+/// The members of a pool, each with its weight (1 to 65535): a slice. One alone, as most routes of a large table have it, stands
+/// in the pool itself, so that reaching it takes no further cache line.
+#[derive(Debug)]
+pub enum Members {
+    /// One.
+    One((Arc<Backend>, u16)),
+    /// None, or more than one.
+    Many(Box<[(Arc<Backend>, u16)]>),
+}
+
+impl From<Vec<(Arc<Backend>, u16)>> for Members {
+    fn from(mut members: Vec<(Arc<Backend>, u16)>) -> Self {
+        match (members.pop(), members.is_empty()) {
+            (Some(one), true) => Self::One(one),
+            (last, _) => {
+                members.extend(last);
+                Self::Many(members.into())
+            }
+        }
+    }
+}
+
+impl Deref for Members {
+    type Target = [(Arc<Backend>, u16)];
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(members) => members,
+        }
+    }
+}
+
 /// The backends of one route and how one of them is chosen. Immutable once compiled.
 #[derive(Debug)]
 pub struct Pool {
     /// How.
     pub balancing: Balancing,
-    /// Each with its weight (1 to 65535).
-    pub members: Vec<(Arc<Backend>, u16)>,
+    /// Among whom.
+    pub members: Members,
     /// All weights are equal, so that turns need no state but whose turn it is.
     equal: bool,
     /// For `random`: of each member, the sum of the weights up to and with its own.
-    sums: Vec<u64>,
+    sums: Box<[u64]>,
 }
 
 /// What one worker remembers of one pool between two choices. Small, for a worker holds one for each route.
@@ -47,9 +81,9 @@ impl Pool {
         let equal = members.windows(2).all(|pair| matches!(pair, [(_, a), (_, b)] if a == b));
         let sums = match balancing {
             Balancing::Random => running_sums(members.iter().map(|&(_, weight)| weight)).collect(),
-            Balancing::RoundRobin | Balancing::LeastConnections => Vec::new(),
+            Balancing::RoundRobin | Balancing::LeastConnections => Box::default(),
         };
-        Self { balancing, members, equal, sums }
+        Self { balancing, members: members.into(), equal, sums }
     }
 
     /// Chooses a member's index at `now_us` (microseconds of the process clock); passes over `tried` (bit = index; members
@@ -59,6 +93,9 @@ impl Pool {
     /// passive mark must never turn into an outage; `None` where all were tried or none resolves.
     /// `random` is a fresh random number; `cursor` the calling worker's own.
     pub fn choose(&self, cursor: &mut Cursor, random: u64, tried: u64, now_us: u64) -> Option<usize> {
+        if let Members::One((backend, _)) = &self.members {
+            return (tried & 1 == 0 && backend.is_resolved()).then_some(0);
+        }
         let untried = |index: usize| tried >> index.min(MEMBERS_TOLD_APART - 1) & 1 == 0;
         self.choose_among(cursor, random, |index, backend| untried(index) && backend.is_usable(now_us))
             .or_else(|| {

@@ -50,7 +50,7 @@ impl Table {
     /// Of a table with more than [`LISTED_MAX`] routes, those of which neither host nor prefix matches are only counted.
     pub fn explain(&self, host: Option<&[u8]>, path: &[u8]) -> Explanation {
         let chosen = self.find(host, path);
-        let chosen_host = chosen.map(|id| &self.route(id).host);
+        let chosen_host = chosen.map(|id| &self.route(id).identity.host);
         let mut passed_over: Vec<_> = (0..)
             .map(RouteId)
             .zip(self.routes())
@@ -65,7 +65,8 @@ impl Table {
             let route = self.route(one.route);
             // Of those that were beaten, the next best first: the one that would take the request without the chosen.
             let beaten = matches!(one.reason, Reason::ShorterPrefix | Reason::LessExactHost);
-            let next_best = Reverse((route.host.exactness(), route.path_prefix.as_str().len()));
+            let next_best =
+                Reverse((route.identity.host.exactness(), route.identity.path_prefix.as_str().len()));
             (one.reason, beaten.then_some(next_best), one.route)
         });
         passed_over.truncate(LISTED_MAX);
@@ -76,8 +77,8 @@ impl Table {
 
 /// Why `route`, which was not chosen, was not.
 fn reason(route: &Route, chosen_host: Option<&HostPattern>, host: Option<&[u8]>, path: &[u8]) -> Reason {
-    match (route.host.takes(host), route.path_prefix.takes(path)) {
-        (true, true) if chosen_host == Some(&route.host) => Reason::ShorterPrefix,
+    match (route.identity.host.takes(host), route.identity.path_prefix.takes(path)) {
+        (true, true) if chosen_host == Some(&route.identity.host) => Reason::ShorterPrefix,
         (true, true) => Reason::LessExactHost,
         (true, false) => Reason::PrefixDiffers,
         (false, true) => Reason::HostDiffers,

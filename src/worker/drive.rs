@@ -228,7 +228,7 @@ impl Desk {
             content_bytes: account.response_bytes,
             referer: account.referer(),
             user_agent: account.user_agent(),
-            route: route.map_or("", |route| &route.name),
+            route: route.map_or("", |route| &route.identity.name),
             backend: member.map_or("", |(backend, _)| &backend.authority),
             head_us: head_read.since_us(account.begun),
             connect_us: account.connected.map(|connected| connected.since_us(head_read)),
