@@ -188,4 +188,26 @@ mod tests {
             assert!(buffers.free.len() <= 1, "no buffer is taken without being given back");
         }
     }
+
+    #[test]
+    fn what_is_kept_for_later_has_a_bound() {
+        let mut buffers = Buffers::default();
+        for (capacity, kept) in
+            [(BUFFER_BYTES, FREE_MAX), (LARGE_BYTES, LARGE_FREE_MAX), (BUFFER_BYTES + 1, 0)]
+        {
+            for _ in 0..=kept {
+                buffers.give(Vec::with_capacity(capacity));
+            }
+            let free = buffers.free.iter().chain(&buffers.large);
+            assert_eq!(free.filter(|bytes| bytes.capacity() == capacity).count(), kept, "{capacity}");
+        }
+    }
+
+    #[test]
+    fn what_is_taken_is_empty() {
+        let mut buffers = Buffers::default();
+        buffers.give(vec![b'x'; BUFFER_BYTES]);
+        buffers.give(vec![b'x'; LARGE_BYTES]);
+        assert_eq!((buffers.take().len(), buffers.take_large().len()), (0, 0));
+    }
 }

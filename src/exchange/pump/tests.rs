@@ -302,3 +302,16 @@ fn a_larger_buffer_is_taken_only_where_one_was_filled() {
     }
     assert_eq!(pump.content_bytes, 20);
 }
+
+#[test]
+fn a_larger_buffer_is_not_taken_in_place_of_one_that_holds_octets() {
+    let mut buffers = Buffers::default();
+    let mut pump = pump(chunked(), Encoding::Chunked);
+    // The read that filled its buffer ends within the trailers, which are read as a whole.
+    receive(&mut pump, b"5\r\nhello\r\n0\r\nX-Su", &mut buffers);
+    pump.read(true);
+    assert_eq!(give(&mut pump, 100, &mut buffers), b"5\r\nhello\r\n");
+    pump.open_for_read(&mut buffers, LIMITS.head_bytes_max + 1).extend_from_slice(b"m: 1\r\n\r\n");
+    pump.advance(&LIMITS, &mut buffers).expect("well-formed");
+    assert_eq!(give(&mut pump, 100, &mut buffers), b"0\r\nX-Sum: 1\r\n\r\n");
+}
