@@ -1,9 +1,10 @@
 //! Whole exchanges step by step, written by hand: the exact list of what the worker is told to do.
 
+mod late;
+
 use super::world::{DATE, Env};
 use apex::exchange::{Exchange, Fate, Outcome, Readiness, Side, Step};
 use apex::http::head::Persistence;
-use std::time::Duration;
 
 use Side::{Backend, Client};
 
@@ -530,17 +531,6 @@ fn a_long_content_goes_through_the_pipe_behind_the_memory() {
     bench.step(Step::Read(Backend), Outcome::Blocked);
     bench.releases(Fate::Pool);
     bench.goes_on();
-}
-
-#[test]
-fn an_answer_of_apex_has_all_its_time_after_a_long_rest() {
-    let mut bench = Bench::new();
-    bench.env.now = bench.env.now.after(Duration::from_secs(3_600));
-    bench.reads(Client, "OPTIONS /i/1 HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n");
-    bench.step(Step::Write(Client), Outcome::Blocked);
-    bench.waits();
-    let deadline = bench.exchange.deadline(&bench.env.given());
-    assert_eq!(deadline, bench.env.now.after(bench.env.rules.timeout));
 }
 
 #[test]
