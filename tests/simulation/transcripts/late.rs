@@ -62,3 +62,19 @@ fn an_answer_of_apex_has_all_its_time_after_a_long_rest() {
     let deadline = bench.exchange.deadline(&bench.env.given());
     assert_eq!(deadline, bench.env.now.after(bench.env.rules.timeout));
 }
+
+#[test]
+fn a_head_that_waits_for_its_rest_keeps_no_whole_buffer() {
+    let mut bench = Bench::new();
+    let buffer = bench.env.buffers.take();
+    let memory = buffer.as_ptr();
+    bench.env.buffers.give(buffer);
+    let (front, back) = (&get(1)[..20], &get(1)[20..]);
+    bench.reads(Client, front);
+    bench.waits();
+    let given_back = bench.env.buffers.take();
+    assert_eq!(given_back.as_ptr(), memory);
+    bench.env.buffers.give(given_back);
+    bench.wakes(Client);
+    bench.asks(back, forwarded_get(1));
+}
