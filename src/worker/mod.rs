@@ -1,8 +1,8 @@
 //! The reactor: one thread, one epoll, everything that it touches its own.
 //!
 //! A turn: poll, sample the clock, look for a new table, tell exchanges of the events, drive each as far as it goes, ask those
-//! whose time is up, hand over the log lines. `drive` is the list of everything that an exchange can ask for; `dial` finds
-//! backend connections; `accept` welcomes clients.
+//! whose time is up, hand over the log lines. `drive` is the list of everything that an exchange can ask for; `desk` is what
+//! it is served from; `dial` finds backend connections; `accept` welcomes clients.
 
 mod accept;
 mod arena;
