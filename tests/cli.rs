@@ -61,6 +61,51 @@ fn explain_says_which_route_takes_a_request() {
     assert_eq!(told(&["-c", SHIPPED, "--explain", "CONNECT host:1"]).0, Some(1));
 }
 
+/// A folder of this test's own.
+fn folder(name: &str) -> std::path::PathBuf {
+    let path =
+        std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&path).expect("the folder can be made");
+    path
+}
+
+#[test]
+fn diff_says_what_a_reload_would_do() {
+    let dir = folder("diff");
+    let file = |name: &str, text: &str| {
+        let path = dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let route = "[[routes]]\nname = \"a\"\nbackends = [{ url = \"http://127.0.0.1:1\" }]\n";
+    let old = file("old.toml", &format!("[server]\nworkers = 1\n{route}"));
+    let same =
+        file("same.toml", &format!("# other words\n[server]\nworkers = 1\ntimeout_secs = 30\n{route}"));
+    let new = file(
+        "new.toml",
+        &format!("[server]\nworkers = 2\nvia = \"x\"\n{}", route.replace("127.0.0.1:1", "127.0.0.1:2")),
+    );
+    let broken = file("broken.toml", "[server]\nworkrs = 1\n");
+    let (code, out, err) = told(&["-c", &old, "--diff", &same]);
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "nothing changes\n", ""));
+    let (code, out, err) = told(&["-c", &old, "--diff", &new]);
+    assert_eq!((code, err.as_str()), (Some(1), ""));
+    assert_eq!(
+        out,
+        "route `a` changed (+127.0.0.1:2, -127.0.0.1:1)\nserver: via\nat the next start only: workers\n"
+    );
+    // Either file, or both: every error is told, as `--check` tells it.
+    let (_, _, checked) = told(&["-tc", &broken]);
+    for args in [["-c", &old, "--diff", &broken], ["-c", &broken, "--diff", &old]] {
+        assert_eq!(told(&args), (Some(2), String::new(), checked.clone()), "{args:?}");
+    }
+    let missing = dir.join("missing.toml");
+    let (code, out, err) = told(&["-c", &broken, "--diff", missing.to_str().unwrap()]);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(err.starts_with(&checked) && err.contains("there is no such file"), "{err}");
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
 #[test]
 fn a_reader_that_went_away_is_no_error() {
     for args in [&["--help"][..], &["-t", "-c", SHIPPED], &["--nonsense"]] {

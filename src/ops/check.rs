@@ -15,8 +15,12 @@ pub fn run(config: &Path) -> ExitCode {
 
 /// Tells everything that is wrong with a file: exit 1.
 pub(super) fn refuse(problems: &Problems) -> ExitCode {
-    let text = format!("{problems}\n{}: {}\n", problems.file, counted(problems.count(), "error"));
-    complain(&text, ExitCode::FAILURE)
+    complain(&problems_text(problems), ExitCode::FAILURE)
+}
+
+/// Every error of a file, and their number.
+pub(super) fn problems_text(problems: &Problems) -> String {
+    format!("{problems}\n{}: {}\n", problems.file, counted(problems.count(), "error"))
 }
 
 /// `apex.toml: ok, 1 route, 2 backends, listening on 0.0.0.0:8080`.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const CONFIG_DEFAULT: &str = "./apex.toml";
 
 /// Every long flag; the short ones are `-c`, `-t`, `-h` and `-V`.
-const FLAGS: [&str; 6] = ["config", "check", "demo", "explain", "help", "version"];
+const FLAGS: [&str; 7] = ["config", "check", "demo", "diff", "explain", "help", "version"];
 
 /// What `--version` says.
 pub const VERSION: &str = concat!("apex ", env!("CARGO_PKG_VERSION"), "\n");
@@ -24,12 +24,14 @@ Usage:
   apex [--config FILE] --check          check the file, bind nothing
   apex [--config FILE] --explain 'GET http://host/path'
                                         say which route takes a request, and why
+  apex [--config FILE] --diff OTHER     say what a reload to another file does
   apex --demo                           run the shipped file and its backends
 
 Flags:
   -c, --config FILE    the file to read (without it: ./apex.toml)
   -t, --check          exit 0 and one line, or exit 1 and every error found
       --explain TEXT   exit 0 if a route takes the request, 1 if none does
+      --diff OTHER     exit 0 if nothing differs, 1 if something, 2 in trouble
       --demo           the whole thing in one command, nothing else needed
   -h, --help           this text
   -V, --version        the version
@@ -58,6 +60,13 @@ pub enum Call {
         config: PathBuf,
         /// The request as it was typed.
         request: String,
+    },
+    /// Say what a reload to another file would do.
+    Diff {
+        /// The file in force.
+        config: PathBuf,
+        /// What it would become.
+        other: PathBuf,
     },
     /// Print the help.
     Help,
@@ -95,6 +104,7 @@ const SEE_HELP: &str = "see `apex --help`";
 struct Seen {
     config: Option<PathBuf>,
     explain: Option<String>,
+    diff: Option<PathBuf>,
     check: bool,
     demo: bool,
 }
@@ -125,7 +135,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Call, UsageErro
         match flag {
             "help" => return Ok(Call::Help),
             "version" => return Ok(Call::Version),
-            "config" => once(&mut seen.config, flag, file_value(&mut parser)?)?,
+            "config" => once(&mut seen.config, flag, file_value(&mut parser, &CONFIG_NEEDS)?)?,
+            "diff" => once(&mut seen.diff, flag, file_value(&mut parser, &DIFF_NEEDS)?)?,
             "explain" => once(&mut seen.explain, flag, request_value(&mut parser)?)?,
             "check" => set(&mut seen.check, flag)?,
             _ => set(&mut seen.demo, flag)?,
@@ -141,6 +152,7 @@ impl Seen {
                 ("config", self.config.is_some()),
                 ("check", self.check),
                 ("explain", self.explain.is_some()),
+                ("diff", self.diff.is_some()),
             ] {
                 if given {
                     return error(
@@ -152,16 +164,24 @@ impl Seen {
             return Ok(Call::Demo);
         }
         let config = self.config.unwrap_or_else(|| PathBuf::from(CONFIG_DEFAULT));
-        match (self.check, self.explain) {
-            (true, Some(_)) => error(
-                "`--check` and `--explain` contradict each other",
-                "give one of them; `--explain` checks the file too",
-            ),
-            (true, None) => Ok(Call::Check { config }),
-            (false, Some(request)) => Ok(Call::Explain { config, request }),
-            (false, None) => Ok(Call::Run { config }),
+        match (self.check, self.explain, self.diff) {
+            (true, Some(_), _) => contradiction("check", "explain"),
+            (true, None, Some(_)) => contradiction("check", "diff"),
+            (false, Some(_), Some(_)) => contradiction("explain", "diff"),
+            (true, None, None) => Ok(Call::Check { config }),
+            (false, Some(request), None) => Ok(Call::Explain { config, request }),
+            (false, None, Some(other)) => Ok(Call::Diff { config, other }),
+            (false, None, None) => Ok(Call::Run { config }),
         }
     }
+}
+
+/// Two flags that ask for different things.
+fn contradiction<T>(one: &str, other: &str) -> Result<T, UsageError> {
+    error(
+        format!("`--{one}` and `--{other}` contradict each other"),
+        format!("give one of them; `--{other}` checks what it reads, too"),
+    )
 }
 
 /// Keeps a value, once.
@@ -180,10 +200,14 @@ fn set(place: &mut bool, flag: &str) -> Result<(), UsageError> {
     Ok(())
 }
 
-/// The file behind `--config`.
-fn file_value(parser: &mut lexopt::Parser) -> Result<PathBuf, UsageError> {
-    let value = value(parser, "`--config` needs the name of a file", "for example `--config apex.toml`")?;
-    Ok(PathBuf::from(value))
+/// What is said where a flag lacks its file, and the hint.
+type Needs = (&'static str, &'static str);
+const CONFIG_NEEDS: Needs = ("`--config` needs the name of a file", "for example `--config apex.toml`");
+const DIFF_NEEDS: Needs = ("`--diff` needs the name of another file", "for example `--diff new.toml`");
+
+/// The file behind a flag.
+fn file_value(parser: &mut lexopt::Parser, needs: &Needs) -> Result<PathBuf, UsageError> {
+    Ok(PathBuf::from(value(parser, needs.0, needs.1)?))
 }
 
 /// The request behind `--explain`.
@@ -273,6 +297,8 @@ mod tests {
             (&["--demo"], Call::Demo),
             (&["--explain", "GET /x"], explain("./apex.toml", "GET /x")),
             (&["--explain", "/x", "-c", "a"], explain("a", "/x")),
+            (&["--diff", "b"], Call::Diff { config: "./apex.toml".into(), other: "b".into() }),
+            (&["-ca", "--diff=b"], Call::Diff { config: "a".into(), other: "b".into() }),
             (&["--help"], Call::Help),
             (&["-h", "--nonsense"], Call::Help),
             (&["--check", "-V"], Call::Version),
@@ -302,6 +328,12 @@ mod tests {
             (&["-t", "--demo"], "`--demo` and `--check` contradict", "no other flag"),
             (&["--demo", "--explain", "/"], "`--demo` and `--explain` contradict", "no other flag"),
             (&["--check", "--explain", "/"], "`--check` and `--explain` contradict", "one of them"),
+            (&["--diff"], "`--diff` needs the name of another file", "for example"),
+            (&["--diff", "-c", "a"], "and `-c` is a flag", "for example"),
+            (&["--demo", "--diff", "b"], "`--demo` and `--diff` contradict", "no other flag"),
+            (&["-t", "--diff", "b"], "`--check` and `--diff` contradict", "one of them"),
+            (&["--diff", "b", "--explain", "/"], "`--explain` and `--diff` contradict", "one of them"),
+            (&["--diff", "b", "--diff", "b"], "`--diff` is given twice", "once"),
             (&["-c", "a", "--config", "b"], "`--config` is given twice", "once"),
             (&["-tt"], "`--check` is given twice", "once"),
             (&["--check=yes"], "`--check` takes no value, but has `yes`", SEE_HELP),

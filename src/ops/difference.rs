@@ -121,6 +121,7 @@ fn server_keys(old: &Server, new: &Server) -> (Vec<&'static str>, Vec<&'static s
 const NAMED_MAX: usize = 20;
 
 impl fmt::Display for Difference {
+    /// All of it in one line for the log, long lists cut.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
             return write!(f, "nothing changed");
@@ -129,13 +130,27 @@ impl fmt::Display for Difference {
         if self.routes.len() > NAMED_MAX {
             parts.push(format!("{} more routes changed", self.routes.len() - NAMED_MAX));
         }
+        parts.extend(self.server_words());
+        write!(f, "{}", parts.join("; "))
+    }
+}
+
+impl Difference {
+    /// The whole of it, one line a change; nothing where nothing changes.
+    pub fn lines(&self) -> Vec<String> {
+        self.routes.iter().map(ToString::to_string).chain(self.server_words()).collect()
+    }
+
+    /// What changes of `[server]`, in words.
+    fn server_words(&self) -> Vec<String> {
+        let mut words = Vec::new();
         if !self.server.is_empty() {
-            parts.push(format!("server: {}", self.server.join(", ")));
+            words.push(format!("server: {}", self.server.join(", ")));
         }
         if !self.restart.is_empty() {
-            parts.push(format!("at the next start only: {}", self.restart.join(", ")));
+            words.push(format!("at the next start only: {}", self.restart.join(", ")));
         }
-        write!(f, "{}", parts.join("; "))
+        words
     }
 }
 
@@ -195,6 +210,25 @@ mod tests {
         for (new, words) in cases {
             assert_eq!(told(PLAIN, &new), words, "{new}");
         }
+    }
+
+    #[test]
+    fn lines_leave_nothing_out() {
+        use std::fmt::Write;
+        let (old, mut new) = (config(PLAIN), format!("[server]\nworkers = 3\n{PLAIN}"));
+        for number in 0..50 {
+            let _ = write!(
+                new,
+                "[[routes]]\nname = \"r{number}\"\nhost = \"h{number}\"\nbackends = [{{ url = \"http://a\" }}]\n"
+            );
+        }
+        let difference = Difference::between(&old, &config(&new));
+        let lines = difference.lines();
+        assert_eq!(lines.len(), 51);
+        assert_eq!(lines[49], "route `r49` added");
+        assert_eq!(lines[50], "at the next start only: workers");
+        assert!(difference.to_string().contains("; 30 more routes changed; "), "{difference}");
+        assert!(Difference::between(&old, &old).lines().is_empty());
     }
 
     #[test]

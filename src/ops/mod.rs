@@ -4,6 +4,7 @@ pub mod check;
 pub mod cli;
 mod control;
 mod demo;
+pub mod diff;
 pub mod difference;
 pub mod explain;
 mod operator;
@@ -28,6 +29,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Call::Demo) => run::demo(),
         Ok(Call::Check { config }) => check::run(&config),
         Ok(Call::Explain { config, request }) => explain::run(&config, &request),
+        Ok(Call::Diff { config, other }) => diff::run(&config, &other),
         Ok(Call::Help) => say(cli::HELP, ExitCode::SUCCESS),
         Ok(Call::Version) => say(cli::VERSION, ExitCode::SUCCESS),
         Err(error) => complain(&error.to_string(), ExitCode::from(EXIT_USAGE)),
