@@ -173,6 +173,44 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
+fn a_delayed_end_serves_on_until_then() {
+    let (one, two) = (Backend::answering(ok("one")), Backend::answering(ok("two")));
+    let keys = "shutdown_delay_secs = 2.5";
+    let mut apex = Apex::with(keys, &all(&[one.addr()]));
+    let mut client = apex.client();
+    assert_eq!(client.ask(get("/")).text(), "one");
+    let began = Instant::now();
+    apex.signal(Signal::TERM);
+    apex.stderr.find(|line| line.contains("leaving in 2.5 s"));
+    // Old and new connections are as they were, and a reload is done.
+    for client in [&mut client, &mut apex.client()] {
+        let answer = client.ask(get("/"));
+        assert_eq!((answer.text(), answer.field("Connection")), ("one", None));
+    }
+    apex.rewrite(keys, &all(&[two.addr()]));
+    apex.signal(Signal::HUP);
+    await_answer(&apex, "/", "two");
+    client.expect_end();
+    assert_eq!(apex.exit().code(), Some(0));
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(2500) && took < Duration::from_secs(8), "{took:?}");
+    assert!(apex.stderr.all().iter().any(|line| line.contains("left, 0 exchange(s) cut")));
+}
+
+#[test]
+fn a_second_signal_ends_a_delay_too() {
+    let origin = echo();
+    let mut apex = Apex::with("shutdown_delay_secs = 3600", &all(&[origin.local_addr()]));
+    let mut client = apex.client();
+    client.ask(get("/"));
+    apex.signal(Signal::TERM);
+    apex.stderr.find(|line| line.contains("leaving in 3600 s"));
+    apex.signal(Signal::TERM);
+    assert_eq!(apex.exit().code(), Some(0));
+    client.expect_end();
+}
+
+#[test]
 fn an_idle_apex_ends_at_once() {
     let origin = echo();
     for signal in [Signal::TERM, Signal::INT] {

@@ -17,6 +17,9 @@ const WORKERS_MAX: u64 = 1024;
 /// another.
 const SECONDS: RangeInclusive<f64> = 0.001..=86_400.0;
 
+/// A delay, seconds: that one may well be none.
+const DELAY_SECONDS: RangeInclusive<f64> = 0.0..=86_400.0;
+
 /// Octets of a head: below 1 KiB common browsers are refused, above 1 MiB every connection is a way to fill the memory.
 const HEAD_BYTES: RangeInclusive<u64> = 1024..=1024 * 1024;
 
@@ -49,6 +52,9 @@ pub struct Server {
     pub backend_idle_timeout: Duration,
     /// `shutdown_timeout_secs`, default 30: how long SIGTERM lets open exchanges finish.
     pub shutdown_timeout: Duration,
+    /// `shutdown_delay_secs`, default 0: how long SIGTERM lets it serve on as before, new connections too, for load balancers in
+    /// front that need to notice.
+    pub shutdown_delay: Duration,
     /// One line a finished exchange. Default `true`.
     pub access_log: bool,
     /// `head_bytes_max` (default 32 KiB, 1 KiB to 1 MiB), `fields_max` (default 128, 1 to 512) and `target_bytes_max`
@@ -81,6 +87,7 @@ impl Default for Server {
             connect_timeout: Duration::from_secs(3),
             backend_idle_timeout: Duration::from_secs(4),
             shutdown_timeout: Duration::from_secs(30),
+            shutdown_delay: Duration::ZERO,
             access_log: true,
             head: HeadLimits::DEFAULT,
             body_bytes_max: None,
@@ -120,6 +127,9 @@ pub(super) fn server<'t>(walk: &mut Walk<'t>, value: Option<Spanned<DeValue<'t>>
         shutdown_timeout: walk
             .seconds(it, "shutdown_timeout_secs", &SECONDS)
             .unwrap_or(default.shutdown_timeout),
+        shutdown_delay: walk
+            .seconds(it, "shutdown_delay_secs", &DELAY_SECONDS)
+            .unwrap_or(default.shutdown_delay),
         access_log: walk.flag(it, "access_log", default.access_log),
         head: head_limits(walk, it),
         body_bytes_max: body_bytes_max(walk, it),

@@ -40,6 +40,7 @@ pub(super) const SERVER: Shape = Shape {
         "connect_timeout_secs",
         "backend_idle_timeout_secs",
         "shutdown_timeout_secs",
+        "shutdown_delay_secs",
         "head_bytes_max",
         "fields_max",
         "target_bytes_max",

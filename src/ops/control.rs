@@ -7,7 +7,7 @@ use super::resolve::Resolver;
 use super::signals::News;
 use super::watch;
 use crate::config::{self, Config};
-use crate::worker::{Handle, Phase, Shared};
+use crate::worker::{Epoch, Handle, Phase, Shared};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -44,11 +44,32 @@ impl Control<'_> {
                 Ok(News::Reload) => self.reload(),
                 Ok(News::FileChanged) if self.config.server.watch => self.reload(),
                 Ok(News::FileChanged) => {}
-                Ok(News::Leave) => return self.leave(),
-                Ok(News::WorkerLeft) | Err(_) => {
-                    tell(format_args!("a worker ended unasked"));
-                    return ExitCode::FAILURE;
+                Ok(News::Leave) => return self.delay_and_leave(),
+                Ok(News::WorkerLeft) | Err(_) => return unasked(),
+            }
+        }
+    }
+
+    /// Serves on as before for the time that was asked for, reloads included; then leaves. A second signal ends it at once.
+    fn delay_and_leave(mut self) -> ExitCode {
+        let delay = self.config.server.shutdown_delay;
+        if delay.is_zero() {
+            return self.leave();
+        }
+        tell(format_args!("leaving in {} s: until then it serves on", delay.as_secs_f64()));
+        let epoch = Epoch::start();
+        loop {
+            let spent = Duration::from_micros(epoch.now().0);
+            match self.received.recv_timeout(delay.saturating_sub(spent)) {
+                Ok(News::Reload) => self.reload(),
+                Ok(News::FileChanged) if self.config.server.watch => self.reload(),
+                Ok(News::FileChanged) => {}
+                Ok(News::Leave) => {
+                    tell_again();
+                    return self.end_at_once(0);
                 }
+                Err(RecvTimeoutError::Timeout) => return self.leave(),
+                Ok(News::WorkerLeft) | Err(RecvTimeoutError::Disconnected) => return unasked(),
             }
         }
     }
@@ -92,11 +113,21 @@ impl Control<'_> {
         tell(format_args!("leaving: open exchanges have {} s to finish", patience.as_secs_f64()));
         self.set_phase(Phase::Leaving);
         let mut left = 0;
-        let in_time = self.await_workers(&mut left, patience);
-        if !in_time {
-            self.set_phase(Phase::Ending);
-            let _ = self.await_workers(&mut left, ENDING_WAIT);
+        if self.await_workers(&mut left, patience) {
+            return self.report(left);
         }
+        self.end_at_once(left)
+    }
+
+    /// Cuts what is open still; `left` workers have left by themselves.
+    fn end_at_once(self, mut left: usize) -> ExitCode {
+        self.set_phase(Phase::Ending);
+        let _ = self.await_workers(&mut left, ENDING_WAIT);
+        self.report(left)
+    }
+
+    /// Says how many exchanges were cut; `left` workers have told that they left.
+    fn report(self, left: usize) -> ExitCode {
         let all_left = left == self.workers.len();
         let mut cut = 0;
         for worker in self.workers {
@@ -116,13 +147,13 @@ impl Control<'_> {
 
     /// Waits until all workers have left; false where the time is up or another signal came.
     fn await_workers(&self, left: &mut usize, patience: Duration) -> bool {
-        let epoch = crate::worker::Epoch::start();
+        let epoch = Epoch::start();
         while *left < self.workers.len() {
             let spent = Duration::from_micros(epoch.now().0);
             match self.received.recv_timeout(patience.saturating_sub(spent)) {
                 Ok(News::WorkerLeft) => *left += 1,
                 Ok(News::Leave) => {
-                    tell(format_args!("told again: leaving at once"));
+                    tell_again();
                     return false;
                 }
                 Ok(News::Reload | News::FileChanged) => {}
@@ -131,4 +162,13 @@ impl Control<'_> {
         }
         true
     }
+}
+
+fn tell_again() {
+    tell(format_args!("told again: leaving at once"));
+}
+
+fn unasked() -> ExitCode {
+    tell(format_args!("a worker ended unasked"));
+    ExitCode::FAILURE
 }

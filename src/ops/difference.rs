@@ -99,6 +99,7 @@ fn server_keys(old: &Server, new: &Server) -> (Vec<&'static str>, Vec<&'static s
         ("connect_timeout_secs", old.connect_timeout != new.connect_timeout),
         ("backend_idle_timeout_secs", old.backend_idle_timeout != new.backend_idle_timeout),
         ("shutdown_timeout_secs", old.shutdown_timeout != new.shutdown_timeout),
+        ("shutdown_delay_secs", old.shutdown_delay != new.shutdown_delay),
         ("head_bytes_max", old.head.head_bytes_max != new.head.head_bytes_max),
         ("fields_max", old.head.fields_max != new.head.fields_max),
         ("target_bytes_max", old.head.target_bytes_max != new.head.target_bytes_max),
