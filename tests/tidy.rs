@@ -17,7 +17,7 @@ const BELOW_ECHO: &[&str] = &["net", "http", "stats"];
 const ABOVE_ECHO: &[&str] = &["main", "ops"];
 
 /// Crates that only one floor names.
-const ONLY_IN: &[(&str, &str)] = &[("rustix", "net")];
+const ONLY_IN: &[(&str, &str)] = &[("rustix", "net"), ("socket2", "net")];
 
 /// Lines of a file, its tests included.
 const FILE_LINES_MAX: usize = 600;

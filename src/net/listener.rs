@@ -1,7 +1,9 @@
 //! Listening sockets: made, set up, bound. Owns no loop, accepts nothing.
 
 use super::keep_alive;
+use rustix::fd::AsFd;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use socket2::{SockFilter, SockRef};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
@@ -46,6 +48,34 @@ pub fn adopt(listener: &TcpListener) -> io::Result<()> {
     sockopt::set_tcp_nodelay(listener, true)?;
     keep_alive(listener)?;
     listener.set_nonblocking(true)
+}
+
+/// Has the kernel begin no more connections, and finish those that have begun: a segment that would open one is dropped, and its
+/// sender repeats it after a second, when the listener is closed or another one is there. Without this, who connects between the
+/// last accept(2) and close(2) is reset.
+///
+/// It is a property of the socket: of one that other processes have too, it would shut the door for them.
+///
+/// # Errors
+/// The kernel refused the filter (socket(7), `SO_ATTACH_FILTER`).
+pub fn begin_no_more(listener: impl AsFd) -> io::Result<()> {
+    // A filter of a TCP socket sees the segment from its first octet. Accepted sockets inherit it; to them it does nothing.
+    const LOAD_OCTET: u16 = 0x30;
+    const AND: u16 = 0x54;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    // RFC 9293 section 3.1: the flags stand in octet 13, among them SYN and ACK. The first segment has SYN alone.
+    const FLAGS_AT: u32 = 13;
+    const SYN: u32 = 0x02;
+    const ACK: u32 = 0x10;
+    let filter = [
+        SockFilter::new(LOAD_OCTET, 0, 0, FLAGS_AT),
+        SockFilter::new(AND, 0, 0, SYN | ACK),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ];
+    SockRef::from(&listener).attach_filter(&filter)
 }
 
 /// Asks whether an address can be had, alone: without `SO_REUSEPORT` the kernel refuses one that anybody else listens on.
@@ -93,6 +123,28 @@ mod tests {
     fn accepting_never_blocks() {
         let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn connections_that_have_begun_are_finished_and_no_others_begin() {
+        use std::io::{Read, Write};
+        let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut early = std::net::TcpStream::connect(addr).unwrap();
+        begin_no_more(&listener).unwrap();
+        let patience = std::time::Duration::from_millis(200);
+        let late = std::net::TcpStream::connect_timeout(&addr, patience).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        let (mut accepted, _) = listener.accept().unwrap();
+        accepted.set_nonblocking(false).unwrap();
+        early.write_all(b"a").unwrap();
+        let mut octet = [0];
+        accepted.read_exact(&mut octet).unwrap();
+        assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        // Another one of the port is not touched.
+        drop(listener);
+        let _other = bind(addr).unwrap();
+        assert!(std::net::TcpStream::connect(addr).is_ok());
     }
 
     #[test]

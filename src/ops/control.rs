@@ -1,13 +1,15 @@
 //! The control thread: reloads, and the way out. It publishes what workers go by, and touches nothing of theirs.
 
 use super::difference::Difference;
+use super::listen::{Change, Listeners};
 use super::operator::{tell, tell_text};
-use super::publish::republish;
+use super::publish::{prepare, put_in_force};
 use super::resolve::Resolver;
 use super::signals::News;
 use super::watch;
 use crate::config::{self, Config};
 use crate::worker::{Epoch, Handle, Phase, Shared};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,6 +27,7 @@ pub(super) struct Control<'a> {
     pub(super) config: Config,
     pub(super) shared: Arc<Shared>,
     pub(super) resolver: Resolver,
+    pub(super) listeners: Listeners,
     pub(super) workers: Vec<Handle>,
     /// The descriptor limit.
     pub(super) descriptors: u64,
@@ -48,6 +51,30 @@ impl Control<'_> {
                 Ok(News::WorkerLeft) | Err(_) => return unasked(),
             }
         }
+    }
+
+    /// Has workers listen on other addresses. What cannot be had is taken out of the difference, and told.
+    fn listen(&mut self, wanted: &[SocketAddr], difference: &mut Difference) -> Vec<String> {
+        if !self.workers.iter().all(Handle::has_room) {
+            difference.listen_added.clear();
+            difference.listen_removed.clear();
+            return vec![String::from("a worker is stuck: `listen` is as it was")];
+        }
+        let Change { orders, refused, keeps_old } = self.listeners.change(wanted);
+        for (worker, order) in self.workers.iter().zip(orders) {
+            // There is room: nobody else gives orders.
+            let _ = worker.order(order);
+        }
+        let mut troubles = Vec::new();
+        for (address, error) in refused {
+            difference.listen_added.retain(|&added| added != address);
+            troubles.push(format!("cannot listen on {address}: {error}; all else is in force"));
+        }
+        if keeps_old && !difference.listen_removed.is_empty() {
+            let kept: Vec<String> = difference.listen_removed.drain(..).map(|one| one.to_string()).collect();
+            troubles.push(format!("no other address is left: it still listens on {}", kept.join(", ")));
+        }
+        troubles
     }
 
     /// Serves on as before for the time that was asked for, reloads included; then leaves. A second signal ends it at once.
@@ -92,13 +119,19 @@ impl Control<'_> {
         };
         match config::load(path) {
             Ok(mut config) => {
-                let difference = Difference::between(&self.config, &config);
-                republish(&config, &self.shared, &self.resolver, self.descriptors, &self.workers);
-                // What only a start can change is as it was, so that the next reload tells of it again.
-                config.server.listen.clone_from(&self.config.server.listen);
+                let mut difference = Difference::between(&self.config, &config);
+                let version = prepare(&config, &self.shared, &self.resolver, self.descriptors);
+                // Sockets last, right before somebody accepts from them, but before the version: with it workers look for them.
+                let troubles = self.listen(&config.server.listen, &mut difference);
+                put_in_force(version, &self.shared, &self.workers);
+                // What could not be changed is as it was, so that the next reload tells of it again.
+                config.server.listen = self.listeners.asked();
                 config.server.workers = self.config.server.workers;
                 self.config = config;
                 tell(format_args!("reloaded {}: {difference}", path.display()));
+                for trouble in troubles {
+                    tell(format_args!("{trouble}"));
+                }
             }
             Err(problems) => {
                 let words = format!("apex: {} was not reloaded: the table in force stays", path.display());

@@ -1,8 +1,10 @@
 //! What a reload changes: the difference of two configurations, typed, and in words.
 
+use super::listen::missing;
 use crate::config::{Config, Server};
 use crate::route::spec::{BackendSpec, RouteSpec};
 use std::fmt;
+use std::net::SocketAddr;
 
 /// What happens to one route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +33,11 @@ pub enum RouteChange {
 pub struct Difference {
     /// Routes, in the order of the new file, those removed last.
     pub routes: Vec<RouteChange>,
-    /// Keys of `[server]` that take effect at once.
+    /// Addresses that are new in `listen`.
+    pub listen_added: Vec<SocketAddr>,
+    /// Addresses that are gone from `listen`.
+    pub listen_removed: Vec<SocketAddr>,
+    /// Other keys of `[server]` that take effect at once.
     pub server: Vec<&'static str>,
     /// Keys of `[server]` that take effect at the next start.
     pub restart: Vec<&'static str>,
@@ -56,12 +62,14 @@ impl Difference {
             routes.push(RouteChange::Removed(route.name.clone()));
         }
         let (server, restart) = server_keys(&old.server, &new.server);
-        Self { routes, server, restart }
+        let (old, new) = (&old.server.listen, &new.server.listen);
+        let (listen_added, listen_removed) = (missing(new, old), missing(old, new));
+        Self { routes, listen_added, listen_removed, server, restart }
     }
 
     /// Nothing changes.
     pub fn is_empty(&self) -> bool {
-        self.routes.is_empty() && self.server.is_empty() && self.restart.is_empty()
+        self.lines().is_empty()
     }
 }
 
@@ -111,7 +119,7 @@ fn server_keys(old: &Server, new: &Server) -> (Vec<&'static str>, Vec<&'static s
         ("access_log", old.access_log != new.access_log),
         ("watch", old.watch != new.watch),
     ];
-    let at_start = [("listen", old.listen != new.listen), ("workers", old.workers != new.workers)];
+    let at_start = [("workers", old.workers != new.workers)];
     let differing = |keys: &[(&'static str, bool)]| {
         keys.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect()
     };
@@ -145,6 +153,12 @@ impl Difference {
     /// What changes of `[server]`, in words.
     fn server_words(&self) -> Vec<String> {
         let mut words = Vec::new();
+        let added = self.listen_added.iter().map(|address| format!("+{address}"));
+        let removed = self.listen_removed.iter().map(|address| format!("-{address}"));
+        let listen: Vec<String> = added.chain(removed).collect();
+        if !listen.is_empty() {
+            words.push(format!("listen: {}", listen.join(", ")));
+        }
         if !self.server.is_empty() {
             words.push(format!("server: {}", self.server.join(", ")));
         }
@@ -207,6 +221,11 @@ mod tests {
                 format!("[server]\ntimeout_secs = 4\nworkers = 3\n{PLAIN}"),
                 "server: timeout_secs, header_timeout_secs; at the next start only: workers",
             ),
+            (
+                format!("[server]\nlisten = [\"0.0.0.0:81\", \"[::]:80\"]\n{PLAIN}"),
+                "listen: +0.0.0.0:81, +[::]:80, -0.0.0.0:8080",
+            ),
+            (format!("[server]\nlisten = [\"[::]:8080\", \"0.0.0.0:8080\"]\n{PLAIN}"), "listen: +[::]:8080"),
         ];
         for (new, words) in cases {
             assert_eq!(told(PLAIN, &new), words, "{new}");

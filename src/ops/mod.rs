@@ -7,6 +7,7 @@ mod demo;
 pub mod diff;
 pub mod difference;
 pub mod explain;
+mod listen;
 mod operator;
 mod publish;
 mod resolve;

@@ -47,17 +47,16 @@ fn rules_of(server: &Server) -> Rules {
     }
 }
 
-/// Publishes another version; workers see it at their next turn.
-pub(super) fn republish(
-    config: &Config,
-    shared: &Shared,
-    resolver: &Resolver,
-    descriptors: u64,
-    workers: &[Handle],
-) {
+/// Another version, with the names of its backends asked for. It is in force once it is published.
+pub(super) fn prepare(config: &Config, shared: &Shared, resolver: &Resolver, descriptors: u64) -> Published {
     let previous = shared.published.load_full();
     let published = publish(config, Some(&previous), connections_allowed(descriptors));
     resolver.resolve(&published);
+    published
+}
+
+/// Puts another version in force; workers see it at their next turn.
+pub(super) fn put_in_force(published: Published, shared: &Shared, workers: &[Handle]) {
     shared.published.store(Arc::new(published));
     // A worker that sleeps would hold the old version, and what only it names, until its next event.
     workers.iter().for_each(Handle::wake);

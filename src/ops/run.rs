@@ -3,17 +3,18 @@
 use super::complain;
 use super::control::Control;
 use super::demo::Demo;
+use super::listen::Listeners;
 use super::operator::{self, tell};
 use super::publish::first;
 use super::resolve::Resolver;
 use super::signals::{self, News};
 use crate::config::{self, Config};
 use crate::log::writer::{Stopped, Writer};
-use crate::net::{listener, process};
+use crate::net::process;
 use crate::stats::Counters;
 use crate::worker::{self, Epoch, Setup, Shared};
 use listenfd::ListenFd;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -66,11 +67,11 @@ fn serve(config: Config, path: Option<&Path>, inherited: Vec<TcpListener>) -> Re
     let resolver = Resolver::start(Arc::clone(&shared.published))
         .map_err(|error| format!("names cannot be resolved: {error}"))?;
     resolver.resolve(&shared.published.load());
-    let listeners = bind_all(&config.server.listen, inherited, workers)?;
+    let (listeners, bound) = Listeners::start(&config.server.listen, inherited, workers)?;
     let log = open_log()?;
     let counters: Vec<Arc<Counters>> = (0..workers).map(|_| Arc::default()).collect();
     let mut handles = Vec::new();
-    for (number, listeners) in listeners.into_iter().enumerate() {
+    for (number, listeners) in bound.into_iter().enumerate() {
         let lines = log.lines();
         let setup = Setup {
             number,
@@ -90,7 +91,8 @@ fn serve(config: Config, path: Option<&Path>, inherited: Vec<TcpListener>) -> Re
         handles.push(handle);
     }
     say_serving(&config, workers);
-    let control = Control { path, config, shared, resolver, workers: handles, descriptors, news, received };
+    let control =
+        Control { path, config, shared, resolver, listeners, workers: handles, descriptors, news, received };
     let code = control.run();
     if log.stop() == Stopped::Abandoned {
         tell(format_args!("the access log is stuck: its last lines are lost"));
@@ -103,44 +105,6 @@ fn say_serving(config: &Config, workers: usize) {
     let listen: Vec<String> = config.server.listen.iter().map(ToString::to_string).collect();
     let (routes, listen) = (config.routes.len(), listen.join(", "));
     tell(format_args!("serving {routes} route(s) on {listen} with {workers} worker(s)"));
-}
-
-/// For each worker its listeners: inherited ones where an address was passed down, else its own.
-fn bind_all(
-    listen: &[SocketAddr],
-    mut inherited: Vec<TcpListener>,
-    workers: usize,
-) -> Result<Vec<Vec<TcpListener>>, String> {
-    let mut by_worker: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
-    for &address in listen {
-        let refused = |error: std::io::Error| format!("cannot listen on {address}: {error}");
-        let passed = inherited.iter().position(|one| one.local_addr().is_ok_and(|local| local == address));
-        if let Some(index) = passed {
-            let shared = inherited.swap_remove(index);
-            for listeners in &mut by_worker {
-                listeners.push(shared.try_clone().map_err(refused)?);
-            }
-            listener::adopt(&shared).map_err(refused)?;
-            continue;
-        }
-        // With SO_REUSEPORT a second Apex would take half of the connections without a word: so it is asked for alone first.
-        listener::is_free(address).map_err(refused)?;
-        let mut bound = address;
-        for listeners in &mut by_worker {
-            let listener = listener::bind(bound).map_err(refused)?;
-            // Of port 0 the first one takes a free port, and the others the same.
-            bound = listener.local_addr().map_err(refused)?;
-            listeners.push(listener);
-        }
-        if bound != address {
-            tell(format_args!("{address} is {bound}"));
-        }
-    }
-    for unwanted in inherited {
-        let address = unwanted.local_addr().map_or_else(|_| String::from("?"), |address| address.to_string());
-        tell(format_args!("the inherited listener on {address} stands not in `listen`: it is closed"));
-    }
-    Ok(by_worker)
 }
 
 /// The access log goes to the standard output, unbuffered: its writer gathers lines by itself.

@@ -2,10 +2,12 @@
 
 use super::arena::{Key, Kind};
 use super::client::Client;
+use super::place::{Bound, Order, Owner, Place};
 use super::reactor::Worker;
 use super::shared::Phase;
-use super::socket::Listener;
+use super::socket::{Course, Listener};
 use crate::exchange::Tick;
+use crate::net;
 use mio::Interest;
 use mio::net::TcpListener;
 use std::io;
@@ -24,35 +26,113 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 /// How long accepting rests at a limit. What comes meanwhile waits in the kernel's queue.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// A handshake that has begun when a listener is to close has so long to end: a round trip around the world, and a half.
+const HANDSHAKE_WAIT: Duration = Duration::from_millis(300);
+
+/// Who waits at a listener that is to close is served. Where they never cease to come, it closes after so long.
+const ENDING_MAX: Duration = Duration::from_secs(5);
+
 impl Worker {
-    pub(super) fn listen(&mut self, listeners: Vec<std::net::TcpListener>) {
-        for (listener, index) in listeners.into_iter().zip(0..) {
-            let mut socket = TcpListener::from_std(listener);
-            let token = Key::new(Kind::Listener, 0, index).token();
-            if let Err(error) = self.desk.poll.registry().register(&mut socket, token, Interest::READABLE) {
-                panic!("a listener cannot be registered: {error}");
+    /// Accepts from a socket from now on.
+    ///
+    /// # Errors
+    /// The kernel has no room for it in epoll.
+    pub(super) fn listen(&mut self, bound: Bound) -> io::Result<()> {
+        let mut socket = TcpListener::from_std(bound.socket);
+        let number = self.listeners_made;
+        let token = Key::new(Kind::Listener, 0, number).token();
+        self.desk.poll.registry().register(&mut socket, token, Interest::READABLE)?;
+        self.listeners_made += 1;
+        let place = bound.place;
+        // Connections may have come before it was registered.
+        let course = Course::Staying;
+        self.listeners.push(Listener { number, socket, place, ready: true, paused: false, course });
+        Ok(())
+    }
+
+    /// Listens where it is told to, and begins to close where it is told so.
+    pub(super) fn take_orders(&mut self) {
+        while let Some(Order { listen, close }) = self.orders.take() {
+            for bound in listen {
+                let address = bound.place.address;
+                if let Err(error) = self.listen(bound) {
+                    (self.desk.say)(format!(
+                        "worker {}: cannot listen on {address}: {error}",
+                        self.desk.number
+                    ));
+                }
             }
-            self.listeners.push(Listener { socket, ready: true, paused: false });
+            self.begin_to_close(|place| close.contains(&place.number));
         }
     }
 
-    pub(super) fn listener_ready(&mut self, index: usize) {
-        if let Some(listener) = self.listeners.get_mut(index) {
+    /// Who waits at these listeners, or is about to, is served; then they are closed.
+    fn begin_to_close(&mut self, is_one: impl Fn(&Place) -> bool) {
+        let now = self.desk.clock.now;
+        for listener in self.listeners.iter_mut().filter(|listener| is_one(&listener.place)) {
+            if listener.course != Course::Staying {
+                continue;
+            }
+            let alone = listener.place.owner == Owner::Worker;
+            // Of a socket that others have, or where the kernel refuses, those who come last are left to the others, or reset.
+            let wait = if alone && net::listener::begin_no_more(&listener.socket).is_ok() {
+                HANDSHAKE_WAIT
+            } else {
+                Duration::ZERO
+            };
+            let at = now.after(wait);
+            listener.course = Course::Closing { at };
+            self.accept_again = self.accept_again.min(at);
+        }
+    }
+
+    /// Serves who waits already, then listens no more.
+    pub(super) fn stop_accepting(&mut self) {
+        self.begin_to_close(|_| true);
+    }
+
+    pub(super) fn listener_ready(&mut self, number: usize) {
+        let is_it = |listener: &&mut Listener| listener.number as usize == number;
+        if let Some(listener) = self.listeners.iter_mut().find(is_it) {
             listener.ready = true;
         }
     }
 
     /// Accepts what waits, a bounded number from each listener.
     pub(super) fn accept_more(&mut self) {
-        if self.accept_again <= self.desk.clock.now {
+        let now = self.desk.clock.now;
+        if self.accept_again <= now {
             self.accept_again = Tick::NEVER;
-            for listener in &mut self.listeners {
-                listener.ready |= std::mem::take(&mut listener.paused);
-            }
+            self.look_at_listeners(now);
         }
-        for index in 0..self.listeners.len() {
+        let mut index = 0;
+        while index < self.listeners.len() {
             if self.listeners[index].ready {
                 self.accept_from(index, ACCEPTS_MAX);
+            }
+            let listener = &self.listeners[index];
+            match listener.course {
+                Course::Ending { by } if listener.is_empty() || by <= now => {
+                    self.listeners.swap_remove(index);
+                }
+                _ => index += 1,
+            }
+        }
+    }
+
+    /// The time is up of a pause, or of listeners that are to close.
+    fn look_at_listeners(&mut self, now: Tick) {
+        for listener in &mut self.listeners {
+            listener.ready |= std::mem::take(&mut listener.paused);
+            match listener.course {
+                Course::Closing { at } if at <= now => {
+                    // From here on no event is needed, and none may come: where others have the socket, it would be told for ever.
+                    let _ = self.desk.poll.registry().deregister(&mut listener.socket);
+                    listener.ready = true;
+                    listener.course = Course::Ending { by: now.after(ENDING_MAX) };
+                }
+                Course::Closing { at } => self.accept_again = self.accept_again.min(at),
+                Course::Staying | Course::Ending { .. } => {}
             }
         }
     }
@@ -82,9 +162,7 @@ impl Worker {
         let listener = &mut self.listeners[index];
         listener.ready = false;
         listener.paused = true;
-        if self.accept_again == Tick::NEVER {
-            self.accept_again = self.desk.clock.now.after(PAUSE);
-        }
+        self.accept_again = self.accept_again.min(self.desk.clock.now.after(PAUSE));
         self.desk.complain(format_args!("not accepting for a moment: {reason}"));
     }
 
@@ -107,18 +185,6 @@ impl Worker {
         self.shared.connections.fetch_add(1, Ordering::Relaxed);
         self.desk.counters.connections_accepted.add(1);
     }
-
-    /// Serves who waits already, then listens no more.
-    pub(super) fn stop_accepting(&mut self) {
-        for index in 0..self.listeners.len() {
-            // Who came since the last poll waits, too: with the listener gone the kernel resets them.
-            self.listeners[index].ready = true;
-            while self.listeners[index].ready {
-                self.accept_from(index, ACCEPTS_MAX);
-            }
-        }
-        self.listeners.clear();
-    }
 }
 
 fn is_the_clients(error: &io::Error) -> bool {
@@ -126,4 +192,121 @@ fn is_the_clients(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionReset
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::{Notes, RequestIds, Rules};
+    use crate::http::limits::HeadLimits;
+    use crate::log::writer::Writer;
+    use crate::route::table::Table;
+    use crate::worker::place::Orders;
+    use crate::worker::{Epoch, Published, Setup, Shared};
+    use std::net::{Ipv4Addr, TcpStream};
+    use std::sync::Arc;
+
+    fn published() -> Published {
+        let second = Duration::from_secs(1);
+        Published {
+            table: Table::compile(&[], None),
+            rules: Rules {
+                head: HeadLimits::DEFAULT,
+                header_timeout: second,
+                connect_timeout: second,
+                timeout: second,
+                via: None,
+                request_ids: RequestIds::Passed,
+                notes: Notes::Skipped,
+            },
+            idle_timeout: second,
+            backend_idle_timeout: second,
+            trusted: Vec::new(),
+            connections_max: 8,
+        }
+    }
+
+    fn bound(number: u32, owner: Owner) -> Bound {
+        let socket = net::listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = socket.local_addr().unwrap();
+        Bound { socket, place: Arc::new(Place { number, address, owner }) }
+    }
+
+    /// A worker that does not run, with one listener.
+    fn worker(first: Bound, orders: Orders) -> Worker {
+        let log = Writer::spawn(io::sink(), io::sink()).unwrap();
+        let setup = Setup {
+            number: 0,
+            epoch: Epoch::start(),
+            listeners: vec![first],
+            shared: Arc::new(Shared::new(published())),
+            counters: Arc::default(),
+            lines: log.lines(),
+            say: |words| panic!("{words}"),
+        };
+        Worker::new(mio::Poll::new().unwrap(), setup, orders)
+    }
+
+    #[test]
+    fn a_worker_that_begins_late_does_what_was_ordered_before() {
+        let orders = Orders::new();
+        orders.put(Order { listen: vec![bound(1, Owner::Worker)], close: vec![0] }).unwrap();
+        let worker = worker(bound(0, Owner::Worker), orders);
+        let courses: Vec<_> = worker.listeners.iter().map(|one| (one.place.number, one.course)).collect();
+        assert!(matches!(courses[..], [(0, Course::Closing { .. }), (1, Course::Staying)]), "{courses:?}");
+    }
+
+    #[test]
+    fn a_listener_closes_when_handshakes_are_over_and_nobody_waits() {
+        let (first, orders) = (bound(0, Owner::Worker), Orders::new());
+        let place = Arc::downgrade(&first.place);
+        let early = TcpStream::connect(first.place.address).unwrap();
+        let mut worker = worker(first, orders.clone());
+        orders.put(Order { listen: Vec::new(), close: vec![0] }).unwrap();
+        worker.take_orders();
+        worker.accept_more();
+        assert_eq!((worker.clients.len(), worker.listeners.len()), (1, 1), "{early:?}");
+        // Told again, it has no more time than before.
+        let before = worker.listeners[0].course;
+        worker.desk.clock.now = worker.desk.clock.now.after(HANDSHAKE_WAIT / 2);
+        worker.stop_accepting();
+        worker.accept_more();
+        assert_eq!(worker.listeners[0].course, before);
+        worker.desk.clock.now = worker.desk.clock.now.after(HANDSHAKE_WAIT);
+        worker.accept_more();
+        assert!(worker.listeners.is_empty() && place.upgrade().is_none());
+        assert_eq!(worker.clients.len(), 1);
+    }
+
+    #[test]
+    fn a_listener_that_others_have_is_emptied_and_closed_at_once() {
+        let first = bound(0, Owner::Many);
+        let (address, other) = (first.place.address, first.socket.try_clone().unwrap());
+        let _early = TcpStream::connect(address).unwrap();
+        let mut worker = worker(first, Orders::new());
+        worker.stop_accepting();
+        worker.accept_more();
+        assert_eq!((worker.clients.len(), worker.listeners.len()), (1, 0));
+        // For them the door is open.
+        let _late = TcpStream::connect(address).unwrap();
+        assert!(other.accept().is_ok());
+    }
+
+    #[test]
+    fn who_never_cease_to_come_keep_no_listener_open() {
+        let mut worker = worker(bound(0, Owner::Worker), Orders::new());
+        worker.stop_accepting();
+        let count = &worker.shared.connections;
+        // The limit is reached, so that nobody is accepted and the queue never found empty.
+        count.store(u32::MAX, Ordering::Relaxed);
+        for wait in [HANDSHAKE_WAIT, ENDING_MAX.saturating_sub(PAUSE)] {
+            worker.desk.clock.now = worker.desk.clock.now.after(wait);
+            worker.desk.complained = Some(worker.desk.clock.now);
+            worker.accept_more();
+            assert_eq!(worker.listeners.len(), 1);
+        }
+        worker.desk.clock.now = worker.desk.clock.now.after(PAUSE);
+        worker.accept_more();
+        assert!(worker.listeners.is_empty());
+    }
 }

@@ -12,6 +12,7 @@ mod desk;
 mod dial;
 mod drive;
 mod idle;
+mod place;
 mod reactor;
 mod shared;
 mod socket;
@@ -19,5 +20,6 @@ mod wheel;
 
 pub use clock::Epoch;
 pub use desk::Say;
+pub use place::{Bound, Order, Owner, Place};
 pub use reactor::{Handle, Setup, spawn};
 pub use shared::{Phase, Published, Shared};

@@ -5,6 +5,7 @@ use super::client::Client;
 use super::clock::{Clock, Epoch};
 use super::desk::{Desk, Say};
 use super::idle::Idle;
+use super::place::{Bound, Order, Orders};
 use super::shared::{Phase, Published, Shared};
 use super::socket::Listener;
 use super::wheel::Wheel;
@@ -37,7 +38,7 @@ pub struct Setup {
     /// The process clock.
     pub epoch: Epoch,
     /// Its own listeners, bound.
-    pub listeners: Vec<std::net::TcpListener>,
+    pub listeners: Vec<Bound>,
     /// What all workers share.
     pub shared: Arc<Shared>,
     /// Its own counters.
@@ -54,6 +55,7 @@ pub struct Handle {
     /// Ends when the worker has left; with the number of exchanges that it cut.
     pub thread: JoinHandle<u64>,
     waker: Waker,
+    orders: Orders,
 }
 
 impl Handle {
@@ -61,6 +63,19 @@ impl Handle {
     pub fn wake(&self) {
         // A worker that cannot be woken looks at its next event.
         let _ = self.waker.wake();
+    }
+
+    /// Is there room for an order? Only the thread that asks may give one.
+    pub fn has_room(&self) -> bool {
+        self.orders.has_room()
+    }
+
+    /// Changes where the worker listens. It looks when the next version is published.
+    ///
+    /// # Errors
+    /// The order comes back where there is no room.
+    pub fn order(&self, order: Order) -> Result<(), Order> {
+        self.orders.put(order)
     }
 }
 
@@ -71,12 +86,14 @@ impl Handle {
 pub fn spawn(setup: Setup, left: impl FnOnce() + Send + 'static) -> io::Result<Handle> {
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), Key::new(Kind::Control, 0, 0).token())?;
+    let orders = Orders::new();
+    let taken = orders.clone();
     let thread = std::thread::Builder::new().name(format!("worker-{}", setup.number)).spawn(move || {
-        let cut = Worker::new(poll, setup).run();
+        let cut = Worker::new(poll, setup, taken).run();
         left();
         cut
     })?;
-    Ok(Handle { thread, waker })
+    Ok(Handle { thread, waker, orders })
 }
 
 pub(super) struct Worker {
@@ -84,7 +101,10 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     cache: Cache<Arc<ArcSwap<Published>>, Arc<Published>>,
     pub(super) listeners: Vec<Listener>,
-    /// When listeners that were paused are tried again.
+    /// How many listeners it ever had.
+    pub(super) listeners_made: u32,
+    pub(super) orders: Orders,
+    /// When listeners are to be looked at that were paused, or that are to close.
     pub(super) accept_again: Tick,
     pub(super) clients: Arena<Client>,
     due: Vec<(Tick, Key)>,
@@ -93,7 +113,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    fn new(poll: Poll, setup: Setup) -> Self {
+    pub(super) fn new(poll: Poll, setup: Setup, orders: Orders) -> Self {
         let mut cache = Cache::new(Arc::clone(&setup.shared.published));
         let mut desk = Desk {
             number: setup.number,
@@ -120,13 +140,21 @@ impl Worker {
             desk,
             cache,
             listeners: Vec::new(),
+            listeners_made: 0,
+            orders,
             accept_again: Tick::NEVER,
             clients: Arena::new(Kind::Client),
             due: Vec::new(),
             queue: VecDeque::new(),
             shared: setup.shared,
         };
-        worker.listen(setup.listeners);
+        for bound in setup.listeners {
+            if let Err(error) = worker.listen(bound) {
+                panic!("a listener cannot be registered: {error}");
+            }
+        }
+        // A thread may begin so late that the first version it sees is not that of the start.
+        worker.take_orders();
         worker
     }
 
@@ -168,7 +196,8 @@ impl Worker {
                 (Phase::Leaving, Phase::Serving) => self.begin_to_leave(),
                 _ => {}
             }
-            if self.desk.phase == Phase::Leaving && self.clients.len() == 0 {
+            let nobody_is_left = self.clients.len() == 0 && self.listeners.is_empty();
+            if self.desk.phase == Phase::Leaving && nobody_is_left {
                 return self.leave();
             }
             self.desk.lines.flush();
@@ -193,12 +222,15 @@ impl Worker {
     fn look_at_shared(&mut self) {
         if !Arc::ptr_eq(self.cache.load(), &self.desk.local) {
             self.desk.take_version(Rc::new(Arc::clone(self.cache.load())));
+            self.take_orders();
         }
     }
 
     /// The process leaves: clients at rest are closed. Those whose request has arrived, or who wait to be accepted, are served.
     fn begin_to_leave(&mut self) {
         self.desk.phase = Phase::Leaving;
+        // A listener of a version that came within this turn has clients, too.
+        self.look_at_shared();
         for key in self.clients.keys() {
             if let Some(client) = self.clients.get_mut(key)
                 && client.active.is_none()

@@ -1,18 +1,43 @@
 //! What a worker holds for a listener and for a backend connection. What it holds for a client is in `client`.
 
 use super::arena::Key;
+use super::place::Place;
 use crate::exchange::Tick;
 use crate::route::backend::BackendId;
 use mio::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 
 /// A listener of this worker.
 #[derive(Debug)]
 pub(super) struct Listener {
+    /// What its events are told by; never used again.
+    pub(super) number: u32,
+    /// It stands before the place: with the place gone, the socket is closed for certain.
     pub(super) socket: TcpListener,
+    pub(super) place: Arc<Place>,
     /// Connections may be waiting.
     pub(super) ready: bool,
     /// At a limit: it is tried again after a pause.
     pub(super) paused: bool,
+    pub(super) course: Course,
+}
+
+/// What becomes of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Course {
+    /// It stays.
+    Staying,
+    /// No more connections begin. Those that have begun have until then.
+    Closing { at: Tick },
+    /// It is closed as soon as nobody waits, and then at the latest.
+    Ending { by: Tick },
+}
+
+impl Listener {
+    /// Nobody waits that was not told of.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.ready && !self.paused
+    }
 }
 
 /// A backend connection.

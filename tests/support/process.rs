@@ -36,7 +36,8 @@ impl Apex {
         Self::with("", routes)
     }
 
-    /// With more keys of `[server]`. One worker, unless they say otherwise, so that turns can be counted.
+    /// With more keys of `[server]`. One worker, unless they say otherwise, so that turns can be counted; it listens where
+    /// [`Apex::addr`] says, unless they say otherwise.
     pub fn with(server: &str, routes: &str) -> Self {
         for _ in 0..PORT_TRIES {
             let mut apex = Self::spawn(server, routes);
@@ -164,6 +165,14 @@ impl Apex {
         }
     }
 
+    /// Waits until no more sockets are open than that.
+    pub fn await_sockets_at_most(&self, count: usize, case: &str) {
+        until(case, || {
+            self.stderr.pause();
+            (self.sockets() <= count).then_some(())
+        });
+    }
+
     /// Leaves it so many descriptors from now on beside those that are open.
     pub fn leave_descriptors(&self, count: usize) {
         let folder = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
@@ -214,8 +223,9 @@ pub fn until<T>(missing: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 fn config(addr: SocketAddr, server: &str, routes: &str) -> String {
+    let listen = if server.contains("listen = ") { String::new() } else { format!("listen = \"{addr}\"\n") };
     let workers = if server.contains("workers") { "" } else { "workers = 1" };
-    format!("[server]\nlisten = \"{addr}\"\n{workers}\n{server}\n{routes}")
+    format!("[server]\n{listen}{workers}\n{server}\n{routes}")
 }
 
 /// The line of the file that the first line of the routes stands in, if `server` is empty.
@@ -240,7 +250,7 @@ fn spawn(file: &Path) -> Child {
 }
 
 /// A port that is free now, and that no other test of this process was given.
-fn free_addr() -> SocketAddr {
+pub fn free_addr() -> SocketAddr {
     static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
     loop {
         let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();

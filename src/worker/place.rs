@@ -1,0 +1,71 @@
+//! Where a worker listens, and how that changes while it runs: sockets are bound by another thread and handed over in order.
+
+use crossbeam_queue::ArrayQueue;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+/// Orders that wait for one worker. Each is a reload, and a worker takes them at its next turn: one that has so many waiting is
+/// stuck.
+const ORDERS_MAX: usize = 64;
+
+/// An address that the process listens on. It lives until the last worker has closed its socket there.
+#[derive(Debug)]
+pub struct Place {
+    /// No other place of this process has it.
+    pub number: u32,
+    /// The address, with the port that it was given.
+    pub address: SocketAddr,
+    /// Who has its sockets.
+    pub owner: Owner,
+}
+
+/// Who has a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// One worker of this process.
+    Worker,
+    /// All workers, and maybe the process that handed it down: who waits there may be served by a later one.
+    Many,
+}
+
+/// A worker's own socket at a place, bound and listening.
+#[derive(Debug)]
+pub struct Bound {
+    /// The socket.
+    pub socket: TcpListener,
+    /// Its place.
+    pub place: Arc<Place>,
+}
+
+/// What one reload changes about where a worker listens.
+#[derive(Debug, Default)]
+pub struct Order {
+    /// Sockets to accept from.
+    pub listen: Vec<Bound>,
+    /// Places to leave, by number, once nobody waits there any more.
+    pub close: Vec<u32>,
+}
+
+/// The way of orders to one worker. One thread puts them in; the worker looks when a new version is published, so that nothing
+/// is looked at on the way of a request.
+#[derive(Debug, Clone)]
+pub(super) struct Orders(Arc<ArrayQueue<Order>>);
+
+impl Orders {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(ArrayQueue::new(ORDERS_MAX)))
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        !self.0.is_full()
+    }
+
+    /// Gives the order back where there is no room.
+    pub(super) fn put(&self, order: Order) -> Result<(), Order> {
+        self.0.push(order)
+    }
+
+    pub(super) fn take(&self) -> Option<Order> {
+        self.0.pop()
+    }
+}
