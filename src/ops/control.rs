@@ -2,6 +2,7 @@
 
 use super::difference::Difference;
 use super::listen::{Change, Listeners};
+use super::notify::{Manager, State};
 use super::operator::{tell, tell_text};
 use super::publish::{prepare, put_in_force};
 use super::resolve::Resolver;
@@ -29,6 +30,7 @@ pub(super) struct Control<'a> {
     pub(super) resolver: Resolver,
     pub(super) listeners: Listeners,
     pub(super) workers: Vec<Handle>,
+    pub(super) manager: Manager,
     /// The descriptor limit.
     pub(super) descriptors: u64,
     pub(super) news: Sender<News>,
@@ -39,6 +41,7 @@ impl Control<'_> {
     /// Serves until it is told to leave, and leaves.
     pub(super) fn run(mut self) -> ExitCode {
         let mut watched = false;
+        self.tell_ready();
         loop {
             if self.config.server.watch && !watched {
                 watched = self.watch();
@@ -47,7 +50,10 @@ impl Control<'_> {
                 Ok(News::Reload) => self.reload(),
                 Ok(News::FileChanged) if self.config.server.watch => self.reload(),
                 Ok(News::FileChanged) => {}
-                Ok(News::Leave) => return self.delay_and_leave(),
+                Ok(News::Leave) => {
+                    self.manager.tell(State::Stopping);
+                    return self.delay_and_leave();
+                }
                 Ok(News::WorkerLeft) | Err(_) => return unasked(),
             }
         }
@@ -111,11 +117,27 @@ impl Control<'_> {
         true
     }
 
-    /// Reads the file again. A broken one changes nothing.
+    /// Tells the service manager what is served.
+    fn tell_ready(&self) {
+        let listen: Vec<String> = self.config.server.listen.iter().map(ToString::to_string).collect();
+        let routes = self.config.routes.len();
+        self.manager.tell(State::Ready(&format!("serving {routes} route(s) on {}", listen.join(", "))));
+    }
+
+    /// Reads the file again.
     fn reload(&mut self) {
+        self.manager.tell(State::Reloading);
+        match self.read_again() {
+            Ok(()) => self.tell_ready(),
+            Err(words) => self.manager.tell(State::Ready(&words)),
+        }
+    }
+
+    /// A broken file changes nothing; what came of that, in words for the service manager.
+    fn read_again(&mut self) -> Result<(), String> {
         let Some(path) = self.path else {
             tell(format_args!("the demo has no file to reload"));
-            return;
+            return Ok(());
         };
         match config::load(path) {
             Ok(mut config) => {
@@ -132,10 +154,12 @@ impl Control<'_> {
                 for trouble in troubles {
                     tell(format_args!("{trouble}"));
                 }
+                Ok(())
             }
             Err(problems) => {
-                let words = format!("apex: {} was not reloaded: the table in force stays", path.display());
-                tell_text(format!("{problems}\n{words}\n"));
+                let words = format!("{} was not reloaded: the table in force stays", path.display());
+                tell_text(format!("{problems}\napex: {words}\n"));
+                Err(words)
             }
         }
     }

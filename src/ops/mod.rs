@@ -8,6 +8,7 @@ pub mod diff;
 pub mod difference;
 pub mod explain;
 mod listen;
+mod notify;
 mod operator;
 mod publish;
 mod resolve;

@@ -4,6 +4,7 @@ use super::complain;
 use super::control::Control;
 use super::demo::Demo;
 use super::listen::Listeners;
+use super::notify::Manager;
 use super::operator::{self, tell};
 use super::publish::first;
 use super::resolve::Resolver;
@@ -91,8 +92,10 @@ fn serve(config: Config, path: Option<&Path>, inherited: Vec<TcpListener>) -> Re
         handles.push(handle);
     }
     say_serving(&config, workers);
+    let manager = Manager::from_env();
+    let workers = handles;
     let control =
-        Control { path, config, shared, resolver, listeners, workers: handles, descriptors, news, received };
+        Control { path, config, shared, resolver, listeners, workers, manager, descriptors, news, received };
     let code = control.run();
     if log.stop() == Stopped::Abandoned {
         tell(format_args!("the access log is stuck: its last lines are lost"));

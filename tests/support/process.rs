@@ -39,8 +39,13 @@ impl Apex {
     /// With more keys of `[server]`. One worker, unless they say otherwise, so that turns can be counted; it listens where
     /// [`Apex::addr`] says, unless they say otherwise.
     pub fn with(server: &str, routes: &str) -> Self {
+        Self::with_env(&[], server, routes)
+    }
+
+    /// With variables of its environment, too.
+    pub fn with_env(env: &[(&str, &str)], server: &str, routes: &str) -> Self {
         for _ in 0..PORT_TRIES {
-            let mut apex = Self::spawn(server, routes);
+            let mut apex = Self::spawn(env, server, routes);
             let Err(status) = apex.await_listening() else { return apex };
             let said = apex.stderr.all();
             let is_taken = said.iter().any(|line| line.to_lowercase().contains("in use"));
@@ -49,10 +54,10 @@ impl Apex {
         panic!("no free port in {PORT_TRIES} tries");
     }
 
-    fn spawn(server: &str, routes: &str) -> Self {
+    fn spawn(env: &[(&str, &str)], server: &str, routes: &str) -> Self {
         let (dir, addr) = (Dir::new(), free_addr());
         fs::write(dir.file(), config(addr, server, routes)).unwrap();
-        let mut child = spawn(&dir.file());
+        let mut child = spawn(env, &dir.file());
         let stdout = Lines::of(child.stdout.take().unwrap());
         let stderr = Lines::of(child.stderr.take().unwrap());
         Self { child, addr, dir, stdout, stderr }
@@ -184,6 +189,11 @@ impl Apex {
         prlimit(Some(self.pid()), Resource::Nofile, limit).unwrap();
     }
 
+    /// The number of the process.
+    pub fn number(&self) -> u32 {
+        self.child.id()
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
@@ -231,7 +241,7 @@ fn config(addr: SocketAddr, server: &str, routes: &str) -> String {
 /// The line of the file that the first line of the routes stands in, if `server` is empty.
 pub const FIRST_ROUTE_LINE: usize = 5;
 
-fn spawn(file: &Path) -> Child {
+fn spawn(variables: &[(&str, &str)], file: &Path) -> Child {
     let binary = env::var("APEX_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_apex").to_owned());
     let wrap = env::var("APEX_WRAP").unwrap_or_default();
     let mut words = wrap.split_whitespace().chain([binary.as_str()]);
@@ -242,6 +252,7 @@ fn spawn(file: &Path) -> Child {
         .args(words)
         .arg("--config")
         .arg(path)
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
