@@ -104,8 +104,8 @@ pub(super) struct Pump {
     direct: usize,
     /// Octets of framing among those.
     direct_framing: usize,
-    /// The last read filled its buffer: where more is to come, a larger one takes fewer calls.
-    filled_buffer: bool,
+    /// A read has filled its buffer: what comes so fast goes in larger ones, with fewer calls.
+    fills_buffers: bool,
     /// A chunk's data is complete but for what is on its way; its CRLF is owed to the sink.
     owes_crlf: bool,
     /// Octets in the pipe.
@@ -133,7 +133,7 @@ impl Pump {
             outgoing: Buffer::default(),
             direct: 0,
             direct_framing: 0,
-            filled_buffer: false,
+            fills_buffers: false,
             owes_crlf: false,
             piped: 0,
             pipe_full: false,
@@ -284,7 +284,7 @@ impl Pump {
 
     /// The memory to read into: room for more where content comes faster than a buffer of the usual size takes it.
     pub(super) fn open_for_read(&mut self, buffers: &mut Buffers, len_max: usize) -> &mut Vec<u8> {
-        if self.filled_buffer && self.body != Body::Done {
+        if self.fills_buffers && self.body != Body::Done {
             self.incoming.widen(buffers);
         }
         self.incoming.open_for_read(buffers, len_max)
@@ -295,7 +295,7 @@ impl Pump {
         // A short read says that the source is empty for now. But where the peer has closed its sending side no further edge
         // will come, so the end is read for.
         self.source.ready = full || self.source.closing;
-        self.filled_buffer = full;
+        self.fills_buffers |= full;
         if full && self.body == Body::UntilClose && self.encoding == Encoding::AsIs {
             self.splices = !self.pipeless;
         }

@@ -79,11 +79,11 @@ impl Desk {
         active
     }
 
-    /// Keeps an exchange for later use.
+    /// Takes back what an exchange held, and keeps it for later use.
     pub(super) fn store(&mut self, mut active: Box<Active>) {
         active.settle_pipes(&mut self.pipes, true);
+        active.exchange.reset(&mut self.buffers);
         if Rc::ptr_eq(&active.local, &self.local) && self.spares.len() < SPARES_MAX {
-            active.exchange.reset(&mut self.buffers);
             self.spares.push(active);
         }
     }

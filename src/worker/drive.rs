@@ -114,6 +114,7 @@ impl Worker {
     pub(super) fn close_client(&mut self, key: Key) {
         if let Some(Client { active: Some(mut active), .. }) = self.remove_client(key) {
             self.desk.release(&mut active, Fate::Close);
+            self.desk.store(active);
         }
     }
 
@@ -134,6 +135,7 @@ impl Worker {
         let cut = active.exchange.abort();
         self.desk.account_for(client, &active);
         self.desk.release(&mut active, Fate::Close);
+        self.desk.store(active);
         self.close_client(key);
         cut
     }

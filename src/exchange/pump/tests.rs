@@ -288,7 +288,7 @@ fn a_larger_buffer_is_taken_only_where_one_was_filled() {
     let mut buffers = Buffers::default();
     let mut pump = pump(Body::UntilClose, Encoding::Chunked);
     for (full, capacity) in
-        [(false, BUFFER_BYTES), (true, BUFFER_BYTES), (false, LARGE_BYTES), (true, BUFFER_BYTES)]
+        [(false, BUFFER_BYTES), (true, BUFFER_BYTES), (false, LARGE_BYTES), (true, LARGE_BYTES)]
     {
         let incoming = pump.open_for_read(&mut buffers, LIMITS.head_bytes_max + 1);
         assert_eq!(incoming.capacity(), capacity);
