@@ -65,6 +65,103 @@ fn an_exchange_under_way_keeps_its_backend() {
     assert_eq!(client.response().text(), "held");
 }
 
+/// Reloads, and waits until that is told.
+fn reload(apex: &Apex, server: &str, routes: &str) -> String {
+    apex.rewrite(server, routes);
+    let before = apex.stderr.count();
+    apex.signal(Signal::HUP);
+    apex.stderr.find_behind(before, |line| line.contains("reloaded"))
+}
+
+/// A backend that tells when a connection to it has ended, with its number.
+fn telling(content: &'static str) -> (Backend, mpsc::Receiver<usize>) {
+    let (tell, ended) = mpsc::channel();
+    let backend = Backend::start(move |number, mut wire| {
+        while wire.try_request().is_some() && wire.try_send(ok(content)) {}
+        let _ = tell.send(number);
+    });
+    (backend, ended)
+}
+
+/// No timer is to close what rests.
+const AT_REST: &str = "backend_idle_timeout_secs = 600";
+
+#[test]
+fn connections_to_backends_that_stay_are_kept() {
+    let ((one, ended), (two, _)) = (telling("one"), telling("two"));
+    let to = |keys: &str, backends: &[_]| route("r", keys, backends);
+    let apex = Apex::with(AT_REST, &to("", &[one.addr()]));
+    assert_eq!(apex.client().ask(get("/")).text(), "one");
+    // Everything else about it changes: other routes, other balancing, another weight, a second backend beside it.
+    let others = [
+        (AT_REST.to_owned(), to("path_prefix = \"/a\"", &[one.addr()])),
+        (AT_REST.to_owned(), to("load_balancing = \"random\"", &[one.addr(), two.addr()])),
+        (AT_REST.to_owned(), route("other", "", &[two.addr()]) + &to("path_prefix = \"/a\"", &[one.addr()])),
+        (format!("{AT_REST}\ntimeout_secs = 7"), to("load_balancing = \"least_connections\"", &[one.addr()])),
+    ];
+    for (server, routes) in others {
+        assert!(reload(&apex, &server, &routes).contains(": reloaded "));
+        // More often than any balancing leaves one out, so that a second connection would show.
+        until("one answers", || (apex.client().ask(get("/a")).text() == "one").then_some(()));
+    }
+    assert_eq!((one.accepted(), ended.try_recv().ok()), (1, None), "a connection was not used again");
+}
+
+#[test]
+fn connections_to_a_backend_that_goes_are_closed() {
+    let ((one, ended), (two, two_ended)) = (telling("one"), telling("two"));
+    let apex = Apex::with(AT_REST, &all(&[one.addr(), two.addr()]));
+    let mut client = apex.client();
+    for _ in 0..2 {
+        client.ask(get("/"));
+    }
+    assert_eq!([one.accepted(), two.accepted()], [1, 1]);
+    reload(&apex, AT_REST, &all(&[two.addr()]));
+    assert_eq!(ended.recv_timeout(SOON), Ok(0), "a connection at rest stays");
+    // Another backend in its place has nothing of it, and comes back as if it were new.
+    let three = Backend::answering(ok("three"));
+    reload(&apex, AT_REST, &all(&[three.addr()]));
+    assert_eq!((two_ended.recv_timeout(SOON), client.ask(get("/")).text()), (Ok(0), "three"));
+    reload(&apex, AT_REST, &all(&[one.addr()]));
+    assert_eq!(client.ask(get("/")).text(), "one");
+    assert_eq!([one.accepted(), two.accepted(), three.accepted()], [2, 1, 1]);
+}
+
+#[test]
+fn an_exchange_with_a_backend_that_went_ends_and_its_connection_closes() {
+    let (asked, release, ended, one) = {
+        let (tell, asked) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let (gone, ended) = mpsc::channel();
+        let released = std::sync::Mutex::new(released);
+        let one = Backend::start(move |_, mut wire| {
+            while wire.try_request().is_some() {
+                tell.send(()).unwrap();
+                let _ = released.lock().unwrap().recv_timeout(SOON);
+                wire.try_send(ok("one"));
+            }
+            let _ = gone.send(());
+        });
+        (asked, release, ended, one)
+    };
+    let ((two, _), (three, _)) = (telling("two"), telling("three"));
+    let apex = Apex::with(AT_REST, &all(&[one.addr()]));
+    let (mut early, mut late) = (apex.client(), apex.client());
+    early.send(get("/"));
+    asked.recv_timeout(SOON).unwrap();
+    // In the second version after it, another backend has the slot of the first, and a connection at rest.
+    reload(&apex, AT_REST, &all(&[two.addr()]));
+    reload(&apex, AT_REST, &all(&[three.addr()]));
+    assert_eq!(late.ask(get("/")).text(), "three");
+    release.send(()).unwrap();
+    assert_eq!(early.response().text(), "one");
+    ended.recv_timeout(SOON).expect("its connection stays");
+    for client in [&mut early, &mut late] {
+        assert_eq!(client.ask(get("/")).text(), "three");
+    }
+    assert_eq!(three.accepted(), 1, "its connection was lost by that of the other");
+}
+
 #[test]
 fn routes_come_and_go() {
     let origin = echo();

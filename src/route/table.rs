@@ -47,6 +47,8 @@ pub struct Table {
     trie: Trie,
     /// Each once, by address.
     backends: HashMap<BackendAddress, Arc<Backend>, FixedState>,
+    /// By slot, the generation of the backend that has it.
+    slots: Vec<Option<u32>>,
     /// The generation of backends that were new with this table: one more than the table before. A slot is given once a
     /// table, so that no slot sees a generation twice along a chain of tables (of fewer than 2^32 reloads).
     generation: u32,
@@ -91,7 +93,8 @@ impl Table {
             })
             .collect();
         let trie = Trie::compile(specs.iter().map(|spec| (&spec.host, &spec.path_prefix)));
-        Self { routes, trie, backends, generation }
+        let slots = slots(backends.values().map(|backend| backend.id));
+        Self { routes, trie, backends, slots, generation }
     }
 
     /// The route that takes a request: most exact host, then longest prefix. `host` without port, any case; `path` without query.
@@ -112,10 +115,28 @@ impl Table {
         &self.routes
     }
 
+    /// Is there a backend with that id? No other table of the chain gives it to another one.
+    pub fn has_backend(&self, id: BackendId) -> bool {
+        self.slots.get(id.slot as usize).is_some_and(|&generation| generation == Some(id.generation))
+    }
+
     /// All backends, each once, in no order.
     pub fn backends(&self) -> impl ExactSizeIterator<Item = &Arc<Backend>> {
         self.backends.values()
     }
+}
+
+/// The generations of these ids, by slot.
+fn slots(ids: impl Iterator<Item = BackendId>) -> Vec<Option<u32>> {
+    let mut slots = Vec::new();
+    for id in ids {
+        let slot = id.slot as usize;
+        if slot >= slots.len() {
+            slots.resize(slot + 1, None);
+        }
+        slots[slot] = Some(id.generation);
+    }
+    slots
 }
 
 /// Gives the lowest slots that no backend of the table before has, not even of one that goes away with it: workers still

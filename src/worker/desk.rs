@@ -99,6 +99,11 @@ impl Desk {
         self.local = local;
         // Exchanges in store would keep the old version alive.
         self.spares.clear();
+        // Nobody asks for connections to backends that went; those in use are closed when they are let go.
+        let table = &self.local.table;
+        for key in self.idle.drain_gone(|backend| table.has_backend(backend)) {
+            self.links.remove(key);
+        }
         self.begin_cursors();
     }
 

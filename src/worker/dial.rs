@@ -144,7 +144,9 @@ impl Desk {
                 backend.failed(self.clock.now.after(FAILED_PAUSE).0);
             }
         }
-        if fate == Fate::Close {
+        let is_gone = !Rc::ptr_eq(&active.local, &self.local)
+            && self.links.get(key).is_some_and(|link| !self.local.table.has_backend(link.backend));
+        if fate == Fate::Close || is_gone {
             self.links.remove(key);
             return;
         }

@@ -24,7 +24,7 @@ pub(super) struct Idle {
 }
 
 impl Idle {
-    /// Keeps a connection; gives back a key that must go for it (stale ones of an earlier backend in this slot, or it itself).
+    /// Keeps a connection of a backend in force; gives back its key where there are enough.
     pub(super) fn park(&mut self, backend: BackendId, key: Key) -> Result<(), Key> {
         let slot = backend.slot as usize;
         if slot >= self.stacks.len() {
@@ -32,9 +32,10 @@ impl Idle {
         }
         let stack = &mut self.stacks[slot];
         if stack.generation != backend.generation {
-            // The connections of the backend that had this slot before end by their timers.
-            stack.resting.clear();
-            stack.parked.clear();
+            debug_assert!(
+                stack.resting.is_empty() && stack.parked.is_empty(),
+                "a backend went and was not told of"
+            );
             stack.generation = backend.generation;
         }
         if stack.resting.len() + stack.parked.len() >= IDLE_MAX {
@@ -51,6 +52,19 @@ impl Idle {
     pub(super) fn take(&mut self, backend: BackendId) -> Option<Key> {
         let stack = self.stacks.get_mut(backend.slot as usize)?;
         (stack.generation == backend.generation).then(|| stack.resting.pop()).flatten()
+    }
+
+    /// Takes out the connections of backends that are not in force any more.
+    pub(super) fn drain_gone(&mut self, is_in_force: impl Fn(BackendId) -> bool) -> Vec<Key> {
+        let mut gone = Vec::new();
+        for (slot, stack) in (0..).zip(&mut self.stacks) {
+            let is_empty = stack.resting.is_empty() && stack.parked.is_empty();
+            if !is_empty && !is_in_force(BackendId { slot, generation: stack.generation }) {
+                gone.append(&mut stack.resting);
+                gone.append(&mut stack.parked);
+            }
+        }
+        gone
     }
 
     /// A poll has told of every connection that was not quiet.
@@ -107,9 +121,11 @@ mod tests {
         idle.polled();
         let next = BackendId { generation: 2, ..BACKEND };
         assert_eq!(idle.take(next), None);
+        assert_eq!(idle.drain_gone(|id| id == BACKEND), []);
+        assert_eq!(idle.drain_gone(|id| id == next), [key(0)]);
         assert_eq!(idle.park(next, key(1)), Ok(()));
         idle.polled();
-        assert_eq!([idle.take(next), idle.take(next)], [Some(key(1)), None]);
+        assert_eq!((idle.take(BACKEND), idle.take(next), idle.take(next)), (None, Some(key(1)), None));
     }
 
     #[test]

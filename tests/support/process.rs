@@ -147,6 +147,11 @@ impl Apex {
         numbers.filter(|number| !local.contains(number)).count()
     }
 
+    /// Open descriptors of every kind.
+    pub fn descriptors(&self) -> usize {
+        self.links().len()
+    }
+
     /// Descriptors of pipes.
     pub fn pipes(&self) -> usize {
         self.links().iter().filter(|link| link.starts_with("pipe:")).count()
@@ -271,6 +276,22 @@ pub fn free_addr() -> SocketAddr {
     }
 }
 
+/// An address below the ports that the kernel gives to outgoing connections: while nobody listens there, none of those takes it.
+pub fn low_addr() -> SocketAddr {
+    const FIRST: u16 = 12_000;
+    const COUNT: u16 = 18_000;
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // The process id spreads runs that share the machine.
+        let tried = TRIED.fetch_add(1, Ordering::Relaxed);
+        let step = std::process::id().wrapping_mul(61).wrapping_add(tried) % u32::from(COUNT);
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, FIRST + u16::try_from(step).unwrap()));
+        if TcpListener::bind(addr).is_ok() {
+            return addr;
+        }
+    }
+}
+
 /// A directory that goes with its test.
 struct Dir(PathBuf);
 
@@ -309,6 +330,11 @@ impl Lines {
             }
         });
         lines
+    }
+
+    /// How many came so far.
+    pub fn count(&self) -> usize {
+        self.0.0.lock().unwrap().len()
     }
 
     /// All that came so far.
