@@ -9,16 +9,20 @@ use super::resolve::Resolver;
 use super::signals::News;
 use super::watch;
 use crate::config::{self, Config};
-use crate::worker::{Epoch, Handle, Phase, Shared};
+use crate::worker::{Epoch, Handle, Order, Phase, Shared};
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 /// How long workers may take to end at once before they are left behind.
 const ENDING_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a reload waits for workers to go by it before it tells so. One takes a turn of its loop, unless it is stuck.
+const TAKING_WAIT: Duration = Duration::from_secs(2);
 
 /// What the control thread holds.
 pub(super) struct Control<'a> {
@@ -59,17 +63,23 @@ impl Control<'_> {
         }
     }
 
-    /// Has workers listen on other addresses. What cannot be had is taken out of the difference, and told.
-    fn listen(&mut self, wanted: &[SocketAddr], difference: &mut Difference) -> Vec<String> {
+    /// Has workers listen on other addresses. What cannot be had is taken out of the difference, and told. With it comes what
+    /// ends once every worker that was told goes by the version that is put in force then.
+    fn listen(
+        &mut self,
+        wanted: &[SocketAddr],
+        difference: &mut Difference,
+    ) -> (Vec<String>, Receiver<Infallible>) {
+        let (taken, all_taken) = mpsc::channel();
         if !self.workers.iter().all(Handle::has_room) {
             difference.listen_added.clear();
             difference.listen_removed.clear();
-            return vec![String::from("a worker is stuck: `listen` is as it was")];
+            return (vec![String::from("a worker is stuck: `listen` is as it was")], all_taken);
         }
         let Change { orders, refused, keeps_old } = self.listeners.change(wanted);
         for (worker, order) in self.workers.iter().zip(orders) {
             // There is room: nobody else gives orders.
-            let _ = worker.order(order);
+            let _ = worker.order(Order { taken: Some(taken.clone()), ..order });
         }
         let mut troubles = Vec::new();
         for (address, error) in refused {
@@ -80,7 +90,7 @@ impl Control<'_> {
             let kept: Vec<String> = difference.listen_removed.drain(..).map(|one| one.to_string()).collect();
             troubles.push(format!("no other address is left: it still listens on {}", kept.join(", ")));
         }
-        troubles
+        (troubles, all_taken)
     }
 
     /// Serves on as before for the time that was asked for, reloads included; then leaves. A second signal ends it at once.
@@ -144,8 +154,12 @@ impl Control<'_> {
                 let mut difference = Difference::between(&self.config, &config);
                 let version = prepare(&config, &self.shared, &self.resolver, self.descriptors);
                 // Sockets last, right before somebody accepts from them, but before the version: with it workers look for them.
-                let troubles = self.listen(&config.server.listen, &mut difference);
+                let (mut troubles, all_taken) = self.listen(&config.server.listen, &mut difference);
                 put_in_force(version, &self.shared, &self.workers);
+                // Who reads that it is done may rely on it: from then on no request is routed as before.
+                if all_taken.recv_timeout(TAKING_WAIT) == Err(RecvTimeoutError::Timeout) {
+                    troubles.push(String::from("a worker is stuck: it serves as before until it moves on"));
+                }
                 // What could not be changed is as it was, so that the next reload tells of it again.
                 config.server.listen = self.listeners.asked();
                 config.server.workers = self.config.server.workers;

@@ -52,7 +52,7 @@ impl Worker {
 
     /// Listens where it is told to, and begins to close where it is told so.
     pub(super) fn take_orders(&mut self) {
-        while let Some(Order { listen, close }) = self.orders.take() {
+        while let Some(Order { listen, close, taken: _taken }) = self.orders.take() {
             for bound in listen {
                 let address = bound.place.address;
                 if let Err(error) = self.listen(bound) {
@@ -204,7 +204,7 @@ mod tests {
     use crate::worker::place::Orders;
     use crate::worker::{Epoch, Published, Setup, Shared};
     use std::net::{Ipv4Addr, TcpStream};
-    use std::sync::Arc;
+    use std::sync::{Arc, mpsc};
 
     fn published() -> Published {
         let second = Duration::from_secs(1);
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn a_worker_that_begins_late_does_what_was_ordered_before() {
         let orders = Orders::new();
-        orders.put(Order { listen: vec![bound(1, Owner::Worker)], close: vec![0] }).unwrap();
+        orders.put(Order { listen: vec![bound(1, Owner::Worker)], close: vec![0], taken: None }).unwrap();
         let worker = worker(bound(0, Owner::Worker), orders);
         let courses: Vec<_> = worker.listeners.iter().map(|one| (one.place.number, one.course)).collect();
         assert!(matches!(courses[..], [(0, Course::Closing { .. }), (1, Course::Staying)]), "{courses:?}");
@@ -262,8 +262,11 @@ mod tests {
         let place = Arc::downgrade(&first.place);
         let early = TcpStream::connect(first.place.address).unwrap();
         let mut worker = worker(first, orders.clone());
-        orders.put(Order { listen: Vec::new(), close: vec![0] }).unwrap();
+        let (taken, all_taken) = mpsc::channel();
+        orders.put(Order { close: vec![0], taken: Some(taken), ..Order::default() }).unwrap();
+        assert_eq!(all_taken.try_recv(), Err(mpsc::TryRecvError::Empty));
         worker.take_orders();
+        assert_eq!(all_taken.try_recv(), Err(mpsc::TryRecvError::Disconnected));
         worker.accept_more();
         assert_eq!((worker.clients.len(), worker.listeners.len()), (1, 1), "{early:?}");
         // Told again, it has no more time than before.

@@ -27,6 +27,10 @@ impl Worker {
             Some(active) => active,
             None => desk.begin(client),
         };
+        if !Rc::ptr_eq(&active.local, &desk.local) && active.exchange.is_at_rest() {
+            // Its turn before ended ahead of a request: that goes by the version that is there when it comes.
+            active.local = Rc::clone(&desk.local);
+        }
         for _ in 0..STEPS_MAX {
             let step = active.exchange.next_step();
             let outcome = match step {

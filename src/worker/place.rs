@@ -1,8 +1,10 @@
 //! Where a worker listens, and how that changes while it runs: sockets are bound by another thread and handed over in order.
 
 use crossbeam_queue::ArrayQueue;
+use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 /// Orders that wait for one worker. Each is a reload, and a worker takes them at its next turn: one that has so many waiting is
 /// stuck.
@@ -44,6 +46,8 @@ pub struct Order {
     pub listen: Vec<Bound>,
     /// Places to leave, by number, once nobody waits there any more.
     pub close: Vec<u32>,
+    /// Nothing is ever sent: it is dropped when the worker goes by the version that the order came with.
+    pub taken: Option<Sender<Infallible>>,
 }
 
 /// The way of orders to one worker. One thread puts them in; the worker looks when a new version is published, so that nothing
