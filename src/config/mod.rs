@@ -15,6 +15,7 @@ pub use routes::balancing_name;
 pub use source::FILE_BYTES_MAX;
 
 use crate::route::spec::RouteSpec;
+use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
 
 /// A file that was checked. Whatever is in it can be run.
@@ -34,10 +35,35 @@ pub struct Config {
 /// A file that cannot be read (missing, a directory, over [`FILE_BYTES_MAX`] octets, not UTF-8), or everything that is wrong
 /// with what it says.
 pub fn load(path: &Path) -> Result<Config, Problems> {
+    load_marked(path).0
+}
+
+/// As [`load`], with the mark of what was read.
+pub fn load_marked(path: &Path) -> (Result<Config, Problems>, Option<Mark>) {
     let file = path.display().to_string();
-    match source::read(path) {
+    let bytes = source::read(path);
+    let mark = bytes.as_deref().ok().map(Mark::of);
+    let config = match source::text(path, bytes) {
         Ok(text) => parse(&text, &file),
         Err(problem) => Err(Problems { file, told: vec![problem], untold: 0 }),
+    };
+    (config, mark)
+}
+
+/// Tells what a file reads from what it read before, without keeping either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark(u64);
+
+impl Mark {
+    fn of(bytes: &[u8]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(bytes);
+        Self(hasher.finish())
+    }
+
+    /// Of the file as it is now; none where it cannot be read.
+    pub fn read(path: &Path) -> Option<Self> {
+        source::read(path).ok().map(|bytes| Self::of(&bytes))
     }
 }
 

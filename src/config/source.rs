@@ -85,9 +85,9 @@ fn shown(line: &str, number: usize, before: usize, marked: usize) -> Place {
     Place { line: number, column: before + 1, text, indent, marked: marked.min(room) }
 }
 
-/// Reads the file at `path`, or says why it cannot be read.
-pub(super) fn read(path: &Path) -> Result<String, Problem> {
-    let bytes = read_bytes(path).map_err(|error| Problem {
+/// What was read of the file at `path` as a text, or why it is none.
+pub(super) fn text(path: &Path, bytes: io::Result<Vec<u8>>) -> Result<String, Problem> {
+    let bytes = bytes.map_err(|error| Problem {
         place: None,
         what: format!("cannot read `{}`: {}", path.display(), plain(&error)),
         hint: match error.kind() {
@@ -116,7 +116,8 @@ pub(super) fn read(path: &Path) -> Result<String, Problem> {
     })
 }
 
-fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads the file at `path`, an octet more than allowed at most.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     if file.metadata()?.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());

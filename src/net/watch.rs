@@ -1,38 +1,61 @@
-//! A folder that is watched for changes (inotify(7)). It says that something changed, not what.
+//! A file that is watched for changes (inotify(7)), by whatever links its path leads. It says that something changed, not what.
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
+use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io;
 use std::mem::MaybeUninit;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-/// A watched folder.
+/// Links that a path may lead over, as many as the kernel follows (`path_resolution(7)`).
+const LINKS_MAX: usize = 40;
+
+/// A watched file. It holds for the links that its path led over when this was made.
 #[derive(Debug)]
 pub struct Watch {
     queue: OwnedFd,
+    /// What counts: a name in a folder that is watched under that number. What has no name always counts.
+    names: Vec<(i32, OsString)>,
 }
 
 impl Watch {
-    /// Watches a folder for files that are written, renamed, made or removed in it. A folder and not a file: editors write a new
-    /// file and rename it over the old one, and mounted configurations swap a link.
+    /// Watches whatever can make the path lead to another text. That is each link on the way and the file at its end, in the
+    /// folders where they stand: editors write a new file and rename it over the old one, and mounted configurations swap a link
+    /// in front of it. And the file itself, for it may be written by another of its names, as a bind mount is.
     ///
     /// # Errors
-    /// The folder cannot be read, or the user has too many watches.
-    pub fn folder(path: &Path) -> io::Result<Self> {
+    /// The folder of the file cannot be read, or the user has too many watches.
+    pub fn file(path: &Path) -> io::Result<Self> {
         let queue = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        let what = WatchFlags::CLOSE_WRITE
+        let in_folder = WatchFlags::CLOSE_WRITE
             | WatchFlags::MOVED_TO
             | WatchFlags::MOVED_FROM
             | WatchFlags::CREATE
             | WatchFlags::DELETE
-            | WatchFlags::ATTRIB;
-        inotify::add_watch(&queue, path, what)?;
-        Ok(Self { queue })
+            | WatchFlags::ATTRIB
+            | WatchFlags::MOVE_SELF
+            | WatchFlags::DELETE_SELF;
+        let (mut names, places) = (Vec::new(), places(path));
+        let last = places.len().saturating_sub(1);
+        for (index, (folder, name)) in places.into_iter().enumerate() {
+            match inotify::add_watch(&queue, &folder, in_folder) {
+                Ok(number) => names.push((number, name)),
+                // A folder on the way may be one that can be passed, but not read.
+                Err(_) if index < last => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // One that is away is about to be written anew: its folder tells of that.
+        let _ = inotify::add_watch(&queue, path, WatchFlags::CLOSE_WRITE);
+        Ok(Self { queue, names })
     }
 
-    /// Waits until something changes, for ever without a `patience`; false where nothing did within it.
+    /// Waits until something changes, for ever without a `patience`. False where nothing did within it, or only others did: then
+    /// it comes back before.
     ///
     /// # Errors
     /// The kernel refused.
@@ -44,8 +67,78 @@ impl Watch {
         }
         let mut room = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(&self.queue, &mut room);
-        // All that has come counts once.
-        while reader.next().is_ok() {}
-        Ok(true)
+        let mut counts = false;
+        while let Ok(event) = reader.next() {
+            counts |= event.file_name().is_none_or(|name| {
+                let is_it = |(number, known): &(i32, OsString)| {
+                    *number == event.wd() && known.as_bytes() == name.to_bytes()
+                };
+                self.names.iter().any(is_it)
+            });
+        }
+        Ok(counts)
+    }
+}
+
+/// Where the links stand that a path leads over, and the file at its end: each by its folder and its name there.
+fn places(path: &Path) -> Vec<(PathBuf, OsString)> {
+    let parts = |path: &Path| -> Vec<OsString> {
+        path.components().map(|part: Component<'_>| part.as_os_str().to_owned()).collect()
+    };
+    let mut left = VecDeque::from(parts(path));
+    let (mut folder, mut found, mut links) = (PathBuf::from("."), Vec::new(), 0);
+    while let Some(part) = left.pop_front() {
+        // A part that is the root takes the place of what stands before it.
+        let next = folder.join(&part);
+        match std::fs::read_link(&next) {
+            Ok(target) if links < LINKS_MAX => {
+                links += 1;
+                found.push((folder.clone(), part));
+                for part in parts(&target).into_iter().rev() {
+                    left.push_front(part);
+                }
+            }
+            _ => {
+                if left.is_empty() {
+                    found.push((folder.clone(), part));
+                }
+                folder = next;
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn follows_links_to_the_file() {
+        let home = std::env::temp_dir().join(format!("apex-places-{}", std::process::id()));
+        fs::create_dir_all(home.join("maps/..1")).unwrap();
+        let home = fs::canonicalize(home).unwrap();
+        fs::write(home.join("maps/..1/file"), "").unwrap();
+        symlink("..1", home.join("maps/..data")).unwrap();
+        symlink("..data/file", home.join("maps/file")).unwrap();
+        symlink(home.join("maps/file"), home.join("link")).unwrap();
+        symlink("loop", home.join("loop")).unwrap();
+        let told = |name: &str| -> Vec<String> {
+            let shown = |(folder, name): (PathBuf, OsString)| {
+                let whole = folder.join(name);
+                let inside = whole.strip_prefix(&home).map(Path::to_path_buf);
+                inside.unwrap_or(whole).display().to_string()
+            };
+            places(&home.join(name)).into_iter().map(shown).collect()
+        };
+        assert_eq!(told("maps/..1/file"), ["maps/..1/file"]);
+        assert_eq!(told("maps/file"), ["maps/file", "maps/..data", "maps/..1/file"]);
+        assert_eq!(told("link"), ["link", "maps/file", "maps/..data", "maps/..1/file"]);
+        assert_eq!(told("not-there"), ["not-there"]);
+        assert_eq!(told("loop").len(), LINKS_MAX + 1);
+        assert_eq!(places(Path::new("a.toml")), [(PathBuf::from("."), OsString::from("a.toml"))]);
+        fs::remove_dir_all(home).unwrap();
     }
 }

@@ -8,7 +8,7 @@ use super::publish::{prepare, put_in_force};
 use super::resolve::Resolver;
 use super::signals::News;
 use super::watch;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Mark};
 use crate::worker::{Epoch, Handle, Order, Phase, Shared};
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -28,6 +28,8 @@ const TAKING_WAIT: Duration = Duration::from_secs(2);
 pub(super) struct Control<'a> {
     /// The file; none in the demo.
     pub(super) path: Option<&'a Path>,
+    /// What it read when it was read last.
+    pub(super) known: Option<Mark>,
     /// What is in force.
     pub(super) config: Config,
     pub(super) shared: Arc<Shared>,
@@ -52,8 +54,7 @@ impl Control<'_> {
             }
             match self.received.recv() {
                 Ok(News::Reload) => self.reload(),
-                Ok(News::FileChanged) if self.config.server.watch => self.reload(),
-                Ok(News::FileChanged) => {}
+                Ok(News::FileChanged) => self.reload_if_other(),
                 Ok(News::Leave) => {
                     self.manager.tell(State::Stopping);
                     return self.delay_and_leave();
@@ -105,8 +106,7 @@ impl Control<'_> {
             let spent = Duration::from_micros(epoch.now().0);
             match self.received.recv_timeout(delay.saturating_sub(spent)) {
                 Ok(News::Reload) => self.reload(),
-                Ok(News::FileChanged) if self.config.server.watch => self.reload(),
-                Ok(News::FileChanged) => {}
+                Ok(News::FileChanged) => self.reload_if_other(),
                 Ok(News::Leave) => {
                     tell_again();
                     return self.end_at_once(0);
@@ -134,6 +134,14 @@ impl Control<'_> {
         self.manager.tell(State::Ready(&format!("serving {routes} route(s) on {}", listen.join(", "))));
     }
 
+    /// Reads the watched file again where it reads otherwise. A removed file is no news: it is about to be written anew.
+    fn reload_if_other(&mut self) {
+        let mark = self.path.and_then(Mark::read);
+        if self.config.server.watch && mark.is_some() && mark != self.known {
+            self.reload();
+        }
+    }
+
     /// Reads the file again.
     fn reload(&mut self) {
         self.manager.tell(State::Reloading);
@@ -149,7 +157,9 @@ impl Control<'_> {
             tell(format_args!("the demo has no file to reload"));
             return Ok(());
         };
-        match config::load(path) {
+        let (config, known) = config::load_marked(path);
+        self.known = known;
+        match config {
             Ok(mut config) => {
                 let mut difference = Difference::between(&self.config, &config);
                 let version = prepare(&config, &self.shared, &self.resolver, self.descriptors);

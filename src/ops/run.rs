@@ -9,7 +9,7 @@ use super::operator::{self, tell};
 use super::publish::first;
 use super::resolve::Resolver;
 use super::signals::{self, News};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Mark};
 use crate::log::writer::{Stopped, Writer};
 use crate::net::process;
 use crate::stats::Counters;
@@ -25,8 +25,9 @@ use std::sync::mpsc;
 pub fn run(path: &Path) -> ExitCode {
     // Inherited listeners are taken before anything else: that edits the environment, so no thread may run yet.
     let inherited = inherited_listeners();
-    match config::load(path) {
-        Ok(config) => told(serve(config, Some(path), inherited)),
+    let (config, known) = config::load_marked(path);
+    match config {
+        Ok(config) => told(serve(config, Some(path), known, inherited)),
         Err(problems) => super::check::refuse(&problems),
     }
 }
@@ -40,7 +41,7 @@ pub fn demo() -> ExitCode {
     };
     let _ = complain(&demo.words(), ExitCode::SUCCESS);
     let config = demo.config.clone();
-    told(serve(config, None, inherited))
+    told(serve(config, None, None, inherited))
 }
 
 fn told(result: Result<ExitCode, String>) -> ExitCode {
@@ -53,7 +54,12 @@ fn inherited_listeners() -> Vec<TcpListener> {
     (0..passed.len()).filter_map(|index| passed.take_tcp_listener(index).ok().flatten()).collect()
 }
 
-fn serve(config: Config, path: Option<&Path>, inherited: Vec<TcpListener>) -> Result<ExitCode, String> {
+fn serve(
+    config: Config,
+    path: Option<&Path>,
+    known: Option<Mark>,
+    inherited: Vec<TcpListener>,
+) -> Result<ExitCode, String> {
     let epoch = Epoch::start();
     let (news, received) = mpsc::channel();
     // Before a port is open: who finds it open may send a signal.
@@ -94,8 +100,19 @@ fn serve(config: Config, path: Option<&Path>, inherited: Vec<TcpListener>) -> Re
     say_serving(&config, workers);
     let manager = Manager::from_env();
     let workers = handles;
-    let control =
-        Control { path, config, shared, resolver, listeners, workers, manager, descriptors, news, received };
+    let control = Control {
+        path,
+        known,
+        config,
+        shared,
+        resolver,
+        listeners,
+        workers,
+        manager,
+        descriptors,
+        news,
+        received,
+    };
     let code = control.run();
     if log.stop() == Stopped::Abandoned {
         tell(format_args!("the access log is stuck: its last lines are lost"));

@@ -3,48 +3,64 @@
 use super::operator::tell;
 use super::signals::News;
 use crate::net::watch::Watch;
+use crate::worker::Epoch;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 /// A change is read when nothing more has happened for so long: an editor writes, renames and touches in a row.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// Watches the folder of the file, and tells when the file reads otherwise than before. A removed file is no news: it is about
-/// to be written anew.
+/// How often the file is looked at where its path leads nowhere, and nobody could tell when it does again.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Watches the file, and tells when it may read otherwise than before. The first time is soon: it may have changed since it was
+/// read, and before it was watched.
 ///
 /// # Errors
-/// The folder cannot be watched, or no thread is left.
+/// It cannot be watched, or no thread is left.
 pub(super) fn start(file: &Path, news: Sender<News>) -> io::Result<()> {
-    let folder = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
-    let watch = Watch::folder(&folder)?;
+    let watch = Watch::file(file)?;
     let file = file.to_path_buf();
-    let mut known = std::fs::read(&file).ok();
     std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
-        loop {
-            match settle(&watch) {
-                Ok(()) => {}
-                Err(error) => return tell(format_args!("{} is watched no more: {error}", file.display())),
-            }
-            let found = std::fs::read(&file).ok();
-            if found.is_some() && found != known {
-                known = found;
-                if news.send(News::FileChanged).is_err() {
-                    return;
-                }
-            }
+        if let Err(error) = tell_changes(&file, watch, &news) {
+            tell(format_args!("{} is watched no more: {error}", file.display()));
         }
     })?;
     Ok(())
 }
 
-/// Waits for a change, and until there are no more.
+/// Goes on until nobody wants to know.
+fn tell_changes(file: &Path, mut watch: Watch, news: &Sender<News>) -> io::Result<()> {
+    loop {
+        settle(&watch)?;
+        // The path may lead elsewhere now. It is watched there before it is read, so that nothing falls between.
+        let patience = match Watch::file(file) {
+            Ok(next) => {
+                watch = next;
+                None
+            }
+            Err(_) => Some(LOOK),
+        };
+        if news.send(News::FileChanged).is_err() {
+            return Ok(());
+        }
+        while !watch.changed(patience)? && patience.is_none() {}
+    }
+}
+
+/// Waits until nothing has changed for a while.
 fn settle(watch: &Watch) -> io::Result<()> {
-    watch.changed(None)?;
-    while watch.changed(Some(SETTLE))? {}
-    Ok(())
+    let epoch = Epoch::start();
+    let mut last = epoch.now();
+    loop {
+        let quiet = Duration::from_micros(epoch.now().since_us(last));
+        if quiet >= SETTLE {
+            return Ok(());
+        }
+        if watch.changed(Some(SETTLE.saturating_sub(quiet)))? {
+            last = epoch.now();
+        }
+    }
 }
