@@ -236,6 +236,62 @@ fn an_orderly_end_finishes_what_is_open() {
     assert_eq!(apex.exit().code(), Some(0));
 }
 
+/// A request whose head is half there when the signal comes is no connection at rest.
+#[test]
+fn a_request_that_comes_while_it_leaves_is_answered_and_said_to_be_the_last() {
+    let origin = Backend::answering(ok("here"));
+    let mut apex = Apex::with("workers = 2", &all(&[origin.addr()]));
+    let mut halves: Vec<_> = (0..8).map(|_| apex.client()).collect();
+    for client in &mut halves {
+        // It has answered before, as one that is kept.
+        assert_eq!(client.ask(get("/")).field("Connection"), None);
+        client.send("GET / HTTP/1.1\r\nHo");
+    }
+    // Those halves have arrived before the signal has: the worker takes events in order, and others are answered behind them.
+    let mut others: Vec<_> = (0..8).map(|_| apex.client()).collect();
+    for client in &mut others {
+        assert_eq!(client.ask(get("/")).text(), "here");
+    }
+    apex.signal(Signal::TERM);
+    apex.await_refusing();
+    for client in &mut others {
+        client.expect_end();
+    }
+    for mut client in halves {
+        client.send("st: test\r\n\r\n");
+        let answer = client.response();
+        assert_eq!((answer.text(), answer.field("Connection")), ("here", Some("close")));
+        client.expect_end();
+    }
+    assert_eq!(apex.exit().code(), Some(0));
+    assert!(apex.stderr.all().iter().any(|line| line.contains("left, 0 exchange(s) cut")));
+}
+
+/// Requests on connections at rest that arrive in the same moment as the signal are answered, not reset.
+#[test]
+fn a_request_that_comes_together_with_the_signal_is_answered() {
+    let origin = Backend::answering(ok("here"));
+    let mut apex = Apex::with("workers = 2", &all(&[origin.addr()]));
+    let mut clients: Vec<_> = (0..32).map(|_| apex.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask(get("/")).text(), "here");
+    }
+    apex.pause();
+    apex.signal(Signal::TERM);
+    for client in &mut clients {
+        client.send(get("/"));
+    }
+    apex.resume();
+    for mut client in clients {
+        let answer = client.response();
+        assert_eq!(answer.text(), "here");
+        // A worker that has not heard yet may keep it, and closes it at rest.
+        assert!([None, Some("close")].contains(&answer.field("Connection")));
+        client.expect_end();
+    }
+    assert_eq!(apex.exit().code(), Some(0));
+}
+
 #[test]
 fn an_orderly_end_does_not_wait_for_ever() {
     let (backend, asked, _release) = held();
