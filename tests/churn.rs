@@ -17,8 +17,13 @@ mod backend;
 mod clients;
 #[path = "churn/history.rs"]
 mod history;
+#[path = "churn/peers.rs"]
+mod peers;
 #[path = "churn/plan.rs"]
 mod plan;
+#[allow(dead_code, reason = "`tests/real.rs` uses the rest")]
+#[path = "real/support.rs"]
+mod programs;
 mod support;
 #[path = "churn/wire.rs"]
 mod wire;
@@ -151,7 +156,7 @@ fn rest(apex: &Apex, world: &World, told: Told) -> Held {
 
 /// Clients of all kinds for so long, while `change` is done again and again, no sooner than `PAUSE` after the last time.
 /// Gives the number of changes.
-fn play(world: &Arc<World>, length: Duration, mut change: impl FnMut()) -> usize {
+fn play(world: &Arc<World>, length: Duration, mut change: impl FnMut()) -> u32 {
     world.stops.store(false, Ordering::Relaxed);
     let clients: Vec<_> = KINDS
         .iter()

@@ -8,12 +8,15 @@ use std::fmt::Write as _;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Messages of troubles that are kept.
 const TOLD_MAX: usize = 20;
+
+/// Of late versions fewer are told, so that they leave room for others.
+const LATE_TOLD_MAX: usize = 5;
 
 /// What a client does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +61,8 @@ pub struct Tally {
     pub closed: AtomicUsize,
     /// Connections refused by an address that was going, gone or coming.
     pub refused: AtomicUsize,
+    /// How long the oldest version that answered was gone when the request was sent, microseconds.
+    stalest_us: AtomicU64,
     told: Mutex<Vec<String>>,
 }
 
@@ -65,6 +70,8 @@ pub struct Tally {
 enum Trouble {
     Failed(String),
     Misrouted(String),
+    /// By a version that was in force before the request was sent, so long before.
+    Late(Duration),
 }
 
 fn no_answer() -> Trouble {
@@ -79,13 +86,19 @@ impl From<io::Error> for Trouble {
 
 impl Tally {
     fn note(&self, kind: Kind, trouble: Trouble) {
+        let is_late = matches!(trouble, Trouble::Late(_));
         let (count, words) = match trouble {
             Trouble::Failed(words) => (&self.failed, words),
             Trouble::Misrouted(words) => (&self.misrouted, words),
+            Trouble::Late(by) => {
+                let micros = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
+                self.stalest_us.fetch_max(micros, Ordering::Relaxed);
+                (&self.misrouted, format!("by a version that was gone {by:?} before the request was sent"))
+            }
         };
         count.fetch_add(1, Ordering::Relaxed);
         let mut told = self.told.lock().unwrap();
-        if told.len() < TOLD_MAX {
+        if told.len() < if is_late { LATE_TOLD_MAX } else { TOLD_MAX } {
             told.push(format!("{kind:?}: {words}"));
         }
     }
@@ -98,6 +111,11 @@ impl Tally {
     /// Answers of that kind.
     pub fn of(&self, kind: Kind) -> usize {
         self.answered[kind as usize].load(Ordering::Relaxed)
+    }
+
+    /// How long a version was gone at most that answered all the same.
+    pub fn stalest(&self) -> Duration {
+        Duration::from_micros(self.stalest_us.load(Ordering::Relaxed))
     }
 
     /// All of it in words.
@@ -246,8 +264,10 @@ fn judge(world: &World, head: &Head, target: &str, sent: Instant) -> Result<(), 
         return Err(Trouble::Failed(format!("{target}: an answer without a name")));
     };
     if !world.history.any(sent, |v| v == version) {
-        let words = world.history.words(version, sent);
-        return Err(Trouble::Misrouted(format!("{target}: {words}")));
+        let gone = world.history.gone_before(version, sent);
+        let unknown =
+            || Trouble::Misrouted(format!("{target}: by version {version}, which is not there yet"));
+        return Err(gone.map_or_else(unknown, Trouble::Late));
     }
     let Some(route) = plan::route_of(version, target) else {
         return Err(Trouble::Misrouted(format!("{target}: version {version} has no such route")));
