@@ -163,6 +163,61 @@ fn an_exchange_with_a_backend_that_went_ends_and_its_connection_closes() {
 }
 
 #[test]
+fn counts_of_a_backend_that_stays_are_kept() {
+    let (one, asked, release) = held();
+    let two = Backend::answering(ok("two"));
+    let least = |backends: &[_]| route("all", "load_balancing = \"least_connections\"", backends);
+    let apex = Apex::start(&least(&[one.addr()]));
+    let mut under_way = [apex.client(), apex.client()];
+    for client in &mut under_way {
+        client.send(get("/"));
+        asked.recv_timeout(SOON).unwrap();
+    }
+    reload(&apex, "", &least(&[one.addr(), two.addr()]));
+    // The first has two exchanges more than the second has whenever it is asked: by equal counts they would take turns.
+    let mut client = apex.client();
+    for _ in 0..6 {
+        assert_eq!(client.ask(get("/")).text(), "two");
+    }
+    for mut client in under_way {
+        release.send(()).unwrap();
+        assert_eq!(client.response().text(), "held");
+    }
+    // Their ends were counted where their beginnings were, so that they take turns from here on.
+    let answers: Vec<String> = (0..4)
+        .map(|_| {
+            release.send(()).unwrap();
+            client.ask(get("/")).text().to_owned()
+        })
+        .collect();
+    assert_eq!(answers.iter().filter(|answer| *answer == "held").count(), 2, "{answers:?}");
+}
+
+#[test]
+fn timeouts_and_limits_change_for_new_exchanges_alone() {
+    let (backend, asked, release) = held();
+    let routes = all(&[backend.addr()]);
+    let apex = Apex::start(&routes);
+    let (mut upload, mut waiting, mut client) = (apex.client(), apex.client(), apex.client());
+    let start = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\n";
+    // One whose content is not there yet, and one that waits for its answer.
+    upload.send(start);
+    waiting.send(get("/"));
+    asked.recv_timeout(SOON).unwrap();
+    until("the upload reaches the backend", || (backend.accepted() == 2).then_some(()));
+    reload(&apex, "timeout_secs = 0.2\nbody_bytes_max = 50", &routes);
+    let refused = apex.client().ask(start);
+    assert_eq!((refused.status(), refused.field("Connection")), (413, Some("close")));
+    client.send(get("/"));
+    assert_eq!(client.response().status(), 504, "by the new timeout");
+    upload.send([b'x'; 100]);
+    for _ in 0..3 {
+        release.send(()).unwrap();
+    }
+    assert_eq!([waiting.response().status(), upload.response().status()], [200, 200], "as they began");
+}
+
+#[test]
 fn routes_come_and_go() {
     let origin = echo();
     let port = origin.local_addr().port();
