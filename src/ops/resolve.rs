@@ -49,9 +49,14 @@ impl Resolver {
     /// Resolves the names in a version that were never resolved, and waits for it, within bounds: before that version is
     /// published, so that no request is refused for a name that was merely not asked for yet.
     pub(super) fn resolve(&self, version: &Published) {
-        let unknown = version.table.backends().filter(|backend| !backend.is_resolved());
+        let unknown: Vec<_> =
+            version.table.backends().filter(|backend| !backend.is_resolved()).cloned().collect();
+        if unknown.is_empty() {
+            // Not to wait for a thread that may be at a name which nobody answers for.
+            return;
+        }
         let (done, resolved) = mpsc::channel();
-        let order = Order { backends: unknown.cloned().collect(), done };
+        let order = Order { backends: unknown, done };
         if self.orders.send(order).is_ok() {
             let _ = resolved.recv_timeout(FIRST_WAIT);
         }
@@ -121,4 +126,27 @@ fn resolve(backend: &Backend, told: &mut HashSet<String>) {
 fn listed(addresses: &[SocketAddr]) -> String {
     let texts: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
     if texts.is_empty() { String::from("nothing") } else { texts.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::ops::publish::first;
+
+    #[test]
+    fn nobody_waits_for_a_busy_resolver_without_a_name_to_ask_for() {
+        let (orders, received) = mpsc::channel();
+        let resolver = Resolver { orders };
+        let version = |url: &str| {
+            let text = format!("[[routes]]\nname = \"a\"\nbackends = [{{ url = \"{url}\" }}]\n");
+            first(&config::parse(&text, "apex.toml").unwrap(), 1024)
+        };
+        resolver.resolve(&version("http://127.0.0.1:9001"));
+        assert!(received.try_recv().is_err());
+        std::thread::scope(|scope| {
+            scope.spawn(|| resolver.resolve(&version("http://name:9001")));
+            assert_eq!(received.recv().map(|order| order.backends.len()), Ok(1));
+        });
+    }
 }
