@@ -341,8 +341,9 @@ fn apex_beside_nginx_and_haproxy() {
     let there = programs.into_iter().filter(|(_, name)| !name.is_some_and(|name| lacks(&[name])));
     let rows: Vec<String> = there.map(|(program, _)| row(program, length)).collect();
     say(&format!(
-        "| | reloads a second | signals lost | requests | failed | by a version that was gone | gone for up to, ms | connections closed at rest | \
-         processes at most | left | MiB before | at most | behind |\n{}",
+        "| | reloads a second | signals lost | requests | failed | by a version that was gone | gone for up to, ms | \
+         connections closed at rest | processes at most | left | MiB before | at most | behind |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n{}",
         rows.join("\n")
     ));
 }
