@@ -29,6 +29,7 @@ pub struct Backend {
     pub address: BackendAddress,
     /// `host:port` as text (for the log and for Host), an IPv6 address in brackets.
     pub authority: String,
+    is_named: bool,
     /// What its name resolves to now; empty: it does not resolve, the backend is down. Written by [`Backend::resolved`].
     pub addresses: ArcSwap<Vec<SocketAddr>>,
     /// Exchanges under way, counted only for `least_connections`.
@@ -47,6 +48,7 @@ impl Backend {
             id,
             authority: address.authority(),
             address,
+            is_named: literal.is_none(),
             addresses: ArcSwap::from_pointee(addresses),
             in_use: AtomicU32::new(0),
             failed_until_us: AtomicU64::new(if literal.is_some() { 0 } else { UNRESOLVED }),
@@ -65,14 +67,9 @@ impl Backend {
         self.failed_until_us.load(Ordering::Relaxed) != UNRESOLVED
     }
 
-    /// Was it named by an address? Then it is never resolved.
-    pub fn is_literal(&self) -> bool {
-        self.address.host.parse::<IpAddr>().is_ok()
-    }
-
-    /// Was it named by a name, which a resolver keeps fresh?
+    /// Was it named by a name, which a resolver keeps fresh? One named by an address is never resolved.
     pub fn needs_resolving(&self) -> bool {
-        !self.is_literal()
+        self.is_named
     }
 
     /// Stores what its name resolves to now; empty: it does not resolve, and the backend is not used until it does.
@@ -129,7 +126,7 @@ mod tests {
             ("http://[::1]:9001", "[::1]:9001", "[::1]:9001"),
         ] {
             let backend = backend(url);
-            assert!(backend.is_usable(0) && backend.is_literal() && !backend.needs_resolving());
+            assert!(backend.is_usable(0) && !backend.needs_resolving());
             assert_eq!(backend.authority, authority);
             assert_eq!(**backend.addresses.load(), [address.parse().unwrap()]);
         }

@@ -5,6 +5,7 @@
 
 use super::backend::Backend;
 use super::spec::Balancing;
+use std::num::NonZeroU32;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -54,11 +55,14 @@ pub struct Pool {
     pub members: Members,
     /// All weights are equal, so that turns need no state but whose turn it is.
     equal: bool,
+    /// Its number among the pools of its table that have more than one member: where a worker keeps its cursor. A pool of one
+    /// has none, so that a worker takes up a table of many routes in no time, and in little memory.
+    pub cursor: Option<NonZeroU32>,
     /// For `random`: of each member, the sum of the weights up to and with its own.
     sums: Box<[u64]>,
 }
 
-/// What one worker remembers of one pool between two choices. Small, for a worker holds one for each route.
+/// What one worker remembers of one pool between two choices. Small, for a worker holds one for each pool with a choice.
 #[derive(Debug, Default, Clone)]
 pub struct Cursor {
     /// The member whose turn it is; with unequal weights, until the first choice, the choices to skip.
@@ -83,7 +87,7 @@ impl Pool {
             Balancing::Random => running_sums(members.iter().map(|&(_, weight)| weight)).collect(),
             Balancing::RoundRobin | Balancing::LeastConnections => Box::default(),
         };
-        Self { balancing, members: members.into(), equal, sums }
+        Self { balancing, members: members.into(), equal, cursor: None, sums }
     }
 
     /// Chooses a member's index at `now_us` (microseconds of the process clock); passes over `tried` (bit = index; members

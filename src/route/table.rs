@@ -10,6 +10,7 @@ use super::spec::{BackendAddress, RouteSpec};
 use super::trie::Trie;
 use foldhash::fast::FixedState;
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 /// A route's place in its table.
@@ -45,6 +46,8 @@ pub struct Identity {
 pub struct Table {
     routes: Vec<Route>,
     trie: Trie,
+    /// Pools with more than one member, each of which a worker keeps a cursor for.
+    cursors: u32,
     /// Each once, by address.
     backends: HashMap<BackendAddress, Arc<Backend>, FixedState>,
     /// By slot, the generation of the backend that has it.
@@ -76,6 +79,15 @@ impl Table {
             backends.insert(address.clone(), Arc::clone(&backend));
             backend
         };
+        let mut cursors = 0;
+        let mut pool = |balancing, members: Vec<_>| {
+            let mut pool = Pool::new(balancing, members);
+            if pool.members.len() > 1 {
+                cursors += 1;
+                pool.cursor = NonZeroU32::new(cursors);
+            }
+            pool
+        };
         let routes: Vec<_> = specs
             .iter()
             .map(|spec| Route {
@@ -86,7 +98,7 @@ impl Table {
                 }),
                 strip_bytes: if spec.strip_prefix { spec.path_prefix.as_str().len() } else { 0 },
                 body_bytes_max: spec.body_bytes_max,
-                pool: Pool::new(
+                pool: pool(
                     spec.balancing,
                     spec.backends.iter().map(|each| (backend(&each.address), each.weight)).collect(),
                 ),
@@ -94,7 +106,7 @@ impl Table {
             .collect();
         let trie = Trie::compile(specs.iter().map(|spec| (&spec.host, &spec.path_prefix)));
         let slots = slots(backends.values().map(|backend| backend.id));
-        Self { routes, trie, backends, slots, generation }
+        Self { routes, trie, cursors, backends, slots, generation }
     }
 
     /// The route that takes a request: most exact host, then longest prefix. `host` without port, any case; `path` without query.
@@ -118,6 +130,16 @@ impl Table {
     /// Is there a backend with that id? No other table of the chain gives it to another one.
     pub fn has_backend(&self, id: BackendId) -> bool {
         self.slots.get(id.slot as usize).is_some_and(|&generation| generation == Some(id.generation))
+    }
+
+    /// How many cursors a worker keeps for it: the numbers in its pools go from 1 to this.
+    pub fn cursors(&self) -> usize {
+        self.cursors as usize
+    }
+
+    /// Its number along the chain of tables.
+    pub fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// All backends, each once, in no order.
@@ -228,6 +250,21 @@ mod tests {
     fn a_route_is_small() {
         // Ten thousand of them are looked up one after another.
         assert!(size_of::<Route>() <= 80, "{}", size_of::<Route>());
+    }
+
+    #[test]
+    fn only_pools_with_a_choice_have_a_cursor() {
+        let urls = ["http://127.0.0.1:1", "http://127.0.0.1:2"];
+        let counts = [1, 2, 1, 2];
+        let specs: Vec<_> = ["a", "b", "c", "d"]
+            .iter()
+            .zip(counts)
+            .map(|(host, count)| route(host, host, "/", &urls[..count]))
+            .collect();
+        let table = Table::compile(&specs, None);
+        let cursors: Vec<_> =
+            table.routes().iter().map(|route| route.pool.cursor.map(NonZeroU32::get)).collect();
+        assert_eq!((table.cursors(), &cursors[..]), (2, &[None, Some(1), None, Some(2)][..]));
     }
 
     #[test]

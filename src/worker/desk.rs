@@ -33,7 +33,7 @@ pub(super) struct Desk {
     pub(super) phase: Phase,
     /// The version that new exchanges are given.
     pub(super) local: Local,
-    /// For each route of that version, what balancing remembers.
+    /// For each pool of that version that has a choice, what balancing remembers.
     pub(super) cursors: Vec<Cursor>,
     pub(super) links: Arena<Link>,
     pub(super) idle: Idle,
@@ -109,7 +109,7 @@ impl Desk {
 
     pub(super) fn begin_cursors(&mut self) {
         self.cursors.clear();
-        self.cursors.resize(self.local.table.routes().len(), Cursor::starting_at(self.number));
+        self.cursors.resize(self.local.table.cursors(), Cursor::starting_at(self.number));
     }
 
     /// Tells the operator of a trouble; what comes soon after another is not told.

@@ -49,7 +49,8 @@ impl Desk {
         let random = self.random.number();
         let mut passing = Cursor::starting_at(self.number);
         let cursor = if Rc::ptr_eq(&active.local, &self.local) {
-            self.cursors.get_mut(route.0 as usize).unwrap_or(&mut passing)
+            let number = pool.cursor.map(|number| number.get() as usize - 1);
+            number.and_then(|number| self.cursors.get_mut(number)).unwrap_or(&mut passing)
         } else {
             &mut passing
         };
