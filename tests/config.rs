@@ -405,7 +405,7 @@ fn files_that_cannot_be_read() {
     assert_eq!((latin.told[0].what.as_str(), place.line, place.column), ("not UTF-8", 2, 6));
     let size = usize::try_from(config::FILE_BYTES_MAX).unwrap();
     let large = told(&vec![b'\n'; size + 1]);
-    assert!(large.told[0].what.ends_with("is larger than 16 MiB"), "{large}");
+    assert!(large.told[0].what.ends_with("is larger than 32 MiB"), "{large}");
     std::fs::write(&path, SHIPPED).unwrap();
     assert_eq!(config::load(&path).unwrap(), accepted(SHIPPED));
     std::fs::remove_dir_all(dir).unwrap();

@@ -6,8 +6,9 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 
-/// Octets of a file: ten thousand routes are about 2 MiB, and a path that names a device must not fill the memory.
-pub const FILE_BYTES_MAX: u64 = 16 << 20;
+/// Octets of a file: a hundred thousand routes are 13 MiB and more, and a path that names a device must not fill the memory
+/// (parsing takes some thirty times the file for a moment).
+pub const FILE_BYTES_MAX: u64 = 32 << 20;
 
 /// Characters of a line that are shown. A longer one is cut around the place, so that it stays on a screen or two.
 const SHOWN_CHARS_MAX: usize = 160;

@@ -1,7 +1,7 @@
 //! What the kernel gives this process: its descriptors and how many, and the clock that all processes have.
 
 use rustix::io::fcntl_dupfd_cloexec;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 use std::fs::File;
 use std::io;
@@ -14,6 +14,17 @@ pub fn raise_descriptor_limit() -> u64 {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// How much the nice value grows of a thread that steps back: it has a third of the processor's time that a worker has where
+/// both want it, and all of it where nobody else does. Much more, and a reload of a busy machine would hardly end.
+const STEP_BACK: i32 = 5;
+
+/// Has the calling thread, and no other, wait behind those that serve for the processor (nice(2), which on Linux is of a
+/// thread). Without privilege there is no way back, so it is called in threads that end soon or do nothing else.
+pub fn step_back() {
+    // Refused, it competes as others do: nothing is lost but a little time of theirs.
+    let _ = nice(STEP_BACK);
 }
 
 /// The kernel's monotonic clock, microseconds (`CLOCK_MONOTONIC`): for other programs that read the same one.

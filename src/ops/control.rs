@@ -1,5 +1,6 @@
 //! The control thread: reloads, and the way out. It publishes what workers go by, and touches nothing of theirs.
 
+use super::aside::{Retired, aside, load};
 use super::difference::Difference;
 use super::listen::{Change, Listeners};
 use super::notify::{Manager, State};
@@ -8,7 +9,7 @@ use super::publish::{prepare, put_in_force};
 use super::resolve::Resolver;
 use super::signals::News;
 use super::watch;
-use crate::config::{self, Config, Mark};
+use crate::config::{Config, Mark};
 use crate::worker::{Epoch, Handle, Order, Phase, Shared};
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ pub(super) struct Control<'a> {
     pub(super) shared: Arc<Shared>,
     pub(super) resolver: Resolver,
     pub(super) listeners: Listeners,
+    pub(super) retired: Retired,
     pub(super) workers: Vec<Handle>,
     pub(super) manager: Manager,
     /// The descriptor limit.
@@ -157,24 +159,34 @@ impl Control<'_> {
             tell(format_args!("the demo has no file to reload"));
             return Ok(());
         };
-        let (config, known) = config::load_marked(path);
+        let epoch = Epoch::start();
+        let (before, shared, resolver) = (&self.config, &self.shared, &self.resolver);
+        let descriptors = self.descriptors;
+        let (prepared, known) = aside(|| {
+            let (config, known) = load(path);
+            let prepared = config.map(|config| {
+                let difference = Difference::between(before, &config);
+                let version = prepare(&config, shared, resolver, descriptors);
+                (config, difference, version)
+            });
+            (prepared, known)
+        });
         self.known = known;
-        match config {
-            Ok(mut config) => {
-                let mut difference = Difference::between(&self.config, &config);
-                let version = prepare(&config, &self.shared, &self.resolver, self.descriptors);
+        match prepared {
+            Ok((mut config, mut difference, version)) => {
                 // Sockets last, right before somebody accepts from them, but before the version: with it workers look for them.
                 let (mut troubles, all_taken) = self.listen(&config.server.listen, &mut difference);
-                put_in_force(version, &self.shared, &self.workers);
+                let old = put_in_force(version, &self.shared, &self.workers);
                 // Who reads that it is done may rely on it: from then on no request is routed as before.
                 if all_taken.recv_timeout(TAKING_WAIT) == Err(RecvTimeoutError::Timeout) {
                     troubles.push(String::from("a worker is stuck: it serves as before until it moves on"));
                 }
+                let millis = epoch.now().0 / 1000;
                 // What could not be changed is as it was, so that the next reload tells of it again.
                 config.server.listen = self.listeners.asked();
                 config.server.workers = self.config.server.workers;
-                self.config = config;
-                tell(format_args!("reloaded {}: {difference}", path.display()));
+                self.retired.take(old, std::mem::replace(&mut self.config, config));
+                tell(format_args!("reloaded {} in {millis} ms: {difference}", path.display()));
                 for trouble in troubles {
                     tell(format_args!("{trouble}"));
                 }

@@ -69,7 +69,8 @@ impl Difference {
 
     /// Nothing changes.
     pub fn is_empty(&self) -> bool {
-        self.lines().is_empty()
+        let listen_stays = self.listen_added.is_empty() && self.listen_removed.is_empty();
+        self.routes.is_empty() && listen_stays && self.server.is_empty() && self.restart.is_empty()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Everything around the workers: the command line, the checks that bind nothing, and the life of the process.
 
+mod aside;
 pub mod check;
 pub mod cli;
 mod control;

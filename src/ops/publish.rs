@@ -55,9 +55,11 @@ pub(super) fn prepare(config: &Config, shared: &Shared, resolver: &Resolver, des
     published
 }
 
-/// Puts another version in force; workers see it at their next turn.
-pub(super) fn put_in_force(published: Published, shared: &Shared, workers: &[Handle]) {
-    shared.published.store(Arc::new(published));
+/// Puts another version in force, and gives back the one before, which exchanges may still go by. Workers take the new one up at
+/// their next turn.
+pub(super) fn put_in_force(published: Published, shared: &Shared, workers: &[Handle]) -> Arc<Published> {
+    let before = shared.published.swap(Arc::new(published));
     // A worker that sleeps would hold the old version, and what only it names, until its next event.
     workers.iter().for_each(Handle::wake);
+    before
 }

@@ -1,5 +1,6 @@
 //! The proxy from its start to its end: what is started, in which order, and who watches over it.
 
+use super::aside::{Retired, load};
 use super::complain;
 use super::control::Control;
 use super::demo::Demo;
@@ -9,7 +10,7 @@ use super::operator::{self, tell};
 use super::publish::first;
 use super::resolve::Resolver;
 use super::signals::{self, News};
-use crate::config::{self, Config, Mark};
+use crate::config::{Config, Mark};
 use crate::log::writer::{Stopped, Writer};
 use crate::net::process;
 use crate::stats::Counters;
@@ -25,7 +26,7 @@ use std::sync::mpsc;
 pub fn run(path: &Path) -> ExitCode {
     // Inherited listeners are taken before anything else: that edits the environment, so no thread may run yet.
     let inherited = inherited_listeners();
-    let (config, known) = config::load_marked(path);
+    let (config, known) = load(path);
     match config {
         Ok(config) => told(serve(config, Some(path), known, inherited)),
         Err(problems) => super::check::refuse(&problems),
@@ -99,6 +100,7 @@ fn serve(
     }
     say_serving(&config, workers);
     let manager = Manager::from_env();
+    let retired = Retired::start().map_err(|error| format!("no thread is left: {error}"))?;
     let workers = handles;
     let control = Control {
         path,
@@ -107,6 +109,7 @@ fn serve(
         shared,
         resolver,
         listeners,
+        retired,
         workers,
         manager,
         descriptors,

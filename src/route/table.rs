@@ -137,11 +137,6 @@ impl Table {
         self.cursors as usize
     }
 
-    /// Its number along the chain of tables.
-    pub fn generation(&self) -> u32 {
-        self.generation
-    }
-
     /// All backends, each once, in no order.
     pub fn backends(&self) -> impl ExactSizeIterator<Item = &Arc<Backend>> {
         self.backends.values()

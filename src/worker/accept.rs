@@ -20,8 +20,9 @@ const ACCEPTS_MAX: usize = 64;
 /// Clients beyond the allowed number that are told so (503), over all workers; more wait in the kernel's queue.
 const SURPLUS_MAX: u32 = 64;
 
-/// A client that connects while the process leaves, or beyond the allowed number, has so long to send its request.
-const LAST_CALL: Duration = Duration::from_secs(1);
+/// A client that connects while the process leaves, or right before, or beyond the allowed number, has so long to send its
+/// request.
+pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// How long accepting rests at a limit. What comes meanwhile waits in the kernel's queue.
 const PAUSE: Duration = Duration::from_millis(50);

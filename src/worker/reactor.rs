@@ -235,7 +235,8 @@ impl Worker {
             if let Some(client) = self.clients.get_mut(key)
                 && client.active.is_none()
             {
-                // A request may have arrived since the poll: closed upon, it would be answered by a reset. At rest it is closed.
+                // A request may have arrived since the poll: closed upon, it would be answered by a reset. At rest it is closed,
+                // if it ever had an answer.
                 client.readiness.readable = true;
                 self.drive(key);
             }
