@@ -348,6 +348,25 @@ fn a_request_that_comes_together_with_the_signal_is_answered() {
 }
 
 #[test]
+fn who_is_about_to_ask_is_served_at_an_orderly_end() {
+    let origin = Backend::answering(ok("here"));
+    let mut apex = Apex::start(&all(&[origin.addr()]));
+    let (mut served, mut fresh, mut silent) = (apex.client(), apex.client(), apex.client());
+    // Clients are accepted in their order: with the last one answered, all are known.
+    assert_eq!(served.ask(get("/")).text(), "here");
+    assert_eq!(apex.client().ask(get("/")).text(), "here");
+    apex.signal(Signal::TERM);
+    apex.stderr.find(|line| line.contains("leaving"));
+    for client in [&mut served, &mut fresh] {
+        let answer = client.ask(get("/"));
+        assert_eq!((answer.text(), answer.field("Connection")), ("here", Some("close")));
+        client.expect_end();
+    }
+    silent.expect_end();
+    assert_eq!(apex.exit().code(), Some(0));
+}
+
+#[test]
 fn an_orderly_end_does_not_wait_for_ever() {
     let (backend, asked, _release) = held();
     let mut apex = Apex::with("shutdown_timeout_secs = 0.5", &all(&[backend.addr()]));

@@ -2,9 +2,9 @@
 
 use super::arena::{Key, Kind};
 use super::client::Client;
+use super::desk::LAST_CALL;
 use super::place::{Bound, Order, Owner, Place};
 use super::reactor::Worker;
-use super::shared::Phase;
 use super::socket::{Course, Listener};
 use crate::exchange::Tick;
 use crate::net;
@@ -19,10 +19,6 @@ const ACCEPTS_MAX: usize = 64;
 
 /// Clients beyond the allowed number that are told so (503), over all workers; more wait in the kernel's queue.
 const SURPLUS_MAX: u32 = 64;
-
-/// A client that connects while the process leaves, or right before, or beyond the allowed number, has so long to send its
-/// request.
-pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// How long accepting rests at a limit. What comes meanwhile waits in the kernel's queue.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -177,9 +173,8 @@ impl Worker {
         }
         let mut client = Client::new(socket, address, trusted);
         client.surplus = self.shared.connections.load(Ordering::Relaxed) >= self.desk.local.connections_max;
-        let is_late = client.surplus || self.desk.phase != Phase::Serving;
-        let patience =
-            if is_late { LAST_CALL.min(self.desk.local.idle_timeout) } else { self.desk.local.idle_timeout };
+        let patience = self.desk.patience_at_rest(&self.desk.local);
+        let patience = if client.surplus { patience.min(LAST_CALL) } else { patience };
         let deadline = self.desk.clock.now.after(patience);
         self.desk.schedule(&mut client, key, deadline);
         self.clients.insert(client);

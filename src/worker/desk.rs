@@ -16,9 +16,14 @@ use crate::stats::Counters;
 use mio::Poll;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Exchanges kept for later use; more go back to the allocator after a peak.
 const SPARES_MAX: usize = 1024;
+
+/// A client that is at rest when the process leaves, that connects meanwhile, or beyond the allowed number, has so long to send its
+/// request.
+pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// Microseconds between two troubles that a worker tells of.
 const COMPLAINT_PAUSE_US: u64 = 1_000_000;
@@ -92,6 +97,11 @@ impl Desk {
     pub(super) fn schedule(&mut self, client: &mut Client, key: Key, deadline: Tick) {
         client.deadline = deadline;
         schedule(&mut self.wheel, &mut client.asked_at, deadline, key);
+    }
+
+    /// How long a client may be at rest. While the process leaves, its next request may be on the way: it has time for that.
+    pub(super) fn patience_at_rest(&self, local: &Published) -> Duration {
+        if self.phase == Phase::Serving { local.idle_timeout } else { LAST_CALL.min(local.idle_timeout) }
     }
 
     /// Takes another version for new exchanges.

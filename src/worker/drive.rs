@@ -5,7 +5,6 @@ use super::arena::Key;
 use super::client::{Active, Client};
 use super::desk::Desk;
 use super::reactor::Worker;
-use super::shared::Phase;
 use crate::exchange::{Cause, Fate, Notes, Outcome, Side, Step};
 use crate::http::head::Persistence;
 use crate::log::{self, Entry};
@@ -84,13 +83,10 @@ impl Worker {
     fn rest(&mut self, key: Key, active: Box<Active>) {
         if let Some(client) = self.clients.get_mut(key) {
             client.readiness = active.exchange.client_readiness();
-            let deadline = self.desk.clock.now.after(active.local.idle_timeout);
+            let deadline = self.desk.clock.now.after(self.desk.patience_at_rest(&active.local));
             self.desk.schedule(client, key, deadline);
         }
         self.desk.store(active);
-        if self.desk.phase != Phase::Serving {
-            self.close_client(key);
-        }
     }
 
     /// The client connection ends with its exchange.

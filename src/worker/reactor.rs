@@ -226,19 +226,20 @@ impl Worker {
         }
     }
 
-    /// The process leaves: clients at rest are closed. Those whose request has arrived, or who wait to be accepted, are served.
+    /// The process leaves: clients at rest are closed, once they have had the time for a request that is on the way. Those who wait
+    /// to be accepted are served.
     fn begin_to_leave(&mut self) {
         self.desk.phase = Phase::Leaving;
         // A listener of a version that came within this turn has clients, too.
         self.look_at_shared();
+        let last_call = self.desk.clock.now.after(self.desk.patience_at_rest(&self.desk.local));
         for key in self.clients.keys() {
             if let Some(client) = self.clients.get_mut(key)
                 && client.active.is_none()
             {
-                // A request may have arrived since the poll: closed upon, it would be answered by a reset. At rest it is closed,
-                // if it ever had an answer.
-                client.readiness.readable = true;
-                self.drive(key);
+                // Closed upon at once, a request that is on the way would be answered by a reset.
+                let deadline = client.deadline.min(last_call);
+                self.desk.schedule(client, key, deadline);
             }
         }
         self.stop_accepting();
