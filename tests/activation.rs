@@ -1,0 +1,210 @@
+//! Stops and starts behind a listener that others hold, as systemd does: who connects meanwhile waits in the kernel, and nobody
+//! is lost.
+//!
+//! `APEX_ACTIVATION_ROUNDS` (6) makes it long.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    reason = "tests measure and wait"
+)]
+
+mod support;
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+use support::{SOON, all, echo, say, size};
+
+/// Clients with a new connection for each request, and as many that keep theirs.
+const CLIENTS: usize = 4;
+
+/// Between two requests of a client: a queue of connections that nobody accepts holds 128 of them until Apex has it.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// What each process answers before it is told to leave.
+const ANSWERS: u64 = 100;
+
+/// What clients have seen.
+#[derive(Default)]
+struct Seen {
+    answers: AtomicU64,
+    /// Kept connections that were closed before anything of the next answer came.
+    closed_at_rest: AtomicU64,
+    ends: AtomicBool,
+}
+
+/// A process with a copy of the listener as descriptor 3, told of as `sd_listen_fds(3)` says.
+struct Activated {
+    child: Child,
+}
+
+impl Activated {
+    fn start(listener: &TcpListener, file: &Path) -> Self {
+        // A shell moves the descriptor to its place, and `exec` keeps the number of the process that is told of.
+        const SCRIPT: &str =
+            r#"exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$0" --config "$1""#;
+        let binary = env::var("APEX_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_apex").to_owned());
+        let child = Command::new("sh")
+            .args(["-c", SCRIPT, &binary])
+            .arg(file)
+            .stdin(Stdio::from(OwnedFd::from(listener.try_clone().unwrap())))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self { child }
+    }
+
+    /// Tells it to leave, and waits until it has left, nothing cut.
+    fn leave(mut self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        let deadline = Instant::now() + SOON;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "Apex does not leave");
+            thread::sleep(Duration::from_millis(1));
+        };
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(status.success() && said.contains("left, 0 exchange(s) cut"), "{status}: {said}");
+    }
+}
+
+impl Drop for Activated {
+    fn drop(&mut self) {
+        // It may have left; either way it is collected here.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends one request, and reads its answer up to the end. Says whether the connection stays open.
+fn ask(stream: &mut TcpStream, request: &str) -> io::Result<bool> {
+    stream.write_all(request.as_bytes())?;
+    let (mut answer, mut room) = (Vec::new(), [0; 4096]);
+    loop {
+        let count = stream.read(&mut room)?;
+        answer.extend_from_slice(&room[..count]);
+        let text = String::from_utf8_lossy(&answer);
+        if count == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text.into_owned()));
+        }
+        if let Some((head, content)) = text.split_once("\r\n\r\n")
+            && content.ends_with('\n')
+        {
+            assert!(head.starts_with("HTTP/1.1 200 "), "{text}");
+            return Ok(!head.to_lowercase().contains("connection: close"));
+        }
+    }
+}
+
+fn connect(to: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&to, SOON)?;
+    stream.set_read_timeout(Some(SOON))?;
+    stream.set_write_timeout(Some(SOON))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Asks until it is told to end. A request that is not answered ends the test; one on a kept connection that had come to rest may
+/// be sent again on a new one (RFC 9112 section 9.3.1 has clients do so).
+fn run(to: SocketAddr, keeps: bool, seen: &Seen) {
+    const REQUESTS: [&str; 2] = [
+        "GET /x HTTP/1.1\r\nHost: test\r\n\r\n",
+        "POST /x HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello",
+    ];
+    let mut kept: Option<TcpStream> = None;
+    for request in REQUESTS.iter().cycle() {
+        if seen.ends.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Some(mut stream) = kept.take() {
+            match ask(&mut stream, request) {
+                Ok(stays) => {
+                    seen.answers.fetch_add(1, Ordering::Relaxed);
+                    kept = stays.then_some(stream);
+                    thread::sleep(PAUSE);
+                    continue;
+                }
+                Err(error) => {
+                    let text = error.to_string();
+                    let closed =
+                        matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+                            || (error.kind() == io::ErrorKind::UnexpectedEof && text.is_empty());
+                    assert!(closed, "on a kept connection: {error}");
+                    seen.closed_at_rest.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+        let mut stream = connect(to).unwrap_or_else(|error| panic!("no connection: {error}"));
+        let stays = ask(&mut stream, request).unwrap_or_else(|error| panic!("on a new connection: {error}"));
+        seen.answers.fetch_add(1, Ordering::Relaxed);
+        kept = (keeps && stays).then_some(stream);
+        thread::sleep(PAUSE);
+    }
+}
+
+/// A file that goes with its test.
+struct File(PathBuf);
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn nobody_is_lost_over_stops_and_starts() {
+    let (origin, listener) = (echo(), TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    let to = listener.local_addr().unwrap();
+    let file = File(env::temp_dir().join(format!("apex-activation-{}.toml", std::process::id())));
+    let server = format!("[server]\nlisten = \"{to}\"\nworkers = 2\naccess_log = false\n");
+    fs::write(&file.0, server + &all(&[origin.local_addr()])).unwrap();
+
+    let seen = Arc::new(Seen::default());
+    let clients: Vec<_> = (0..2 * CLIENTS)
+        .map(|number| {
+            let seen = Arc::clone(&seen);
+            thread::spawn(move || run(to, number % 2 == 0, &seen))
+        })
+        .collect();
+    let rounds = size("APEX_ACTIVATION_ROUNDS", 6);
+    let mut apex = None;
+    for round in 0..rounds {
+        // One time, nobody serves until the next process does; the other time, the next one serves before this one leaves.
+        let old: Option<Activated> = apex.take();
+        let old = if round % 2 == 0 { old.map(Activated::leave).and(None) } else { old };
+        let new = Activated::start(&listener, &file.0);
+        if let Some(old) = old {
+            old.leave();
+        }
+        let before = seen.answers.load(Ordering::Relaxed);
+        let deadline = Instant::now() + SOON;
+        while seen.answers.load(Ordering::Relaxed) < before + ANSWERS {
+            assert!(!clients.iter().any(thread::JoinHandle::is_finished), "a client has failed");
+            assert!(Instant::now() < deadline, "round {round}: no answers");
+            thread::sleep(Duration::from_millis(1));
+        }
+        apex = Some(new);
+    }
+    seen.ends.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.join().unwrap();
+    }
+    apex.unwrap().leave();
+    say(&format!(
+        "{rounds} starts and stops: {} answers, {} kept connections closed at rest, no failure",
+        seen.answers.load(Ordering::Relaxed),
+        seen.closed_at_rest.load(Ordering::Relaxed)
+    ));
+}
