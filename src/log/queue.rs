@@ -12,6 +12,9 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 /// Octets from which on a batch counts as full and is handed over within the turn; it exceeds this by one line at most.
 pub const BATCH_BYTES_MAX: usize = 64 * 1024;
 
+/// What a new batch has room for: some twenty lines, as many as most turns log, so that it seldom grows.
+const BATCH_BYTES_FIRST: usize = 4 * 1024;
+
 /// Batches that can wait for the writer. With full ones these are 32 MiB: all that a log which blocks can hold of memory,
 /// and what a proxy at full speed (some 300 MB of lines a second) makes while the writer takes its longest nap.
 pub const QUEUE_BATCHES_MAX: usize = 512;
@@ -129,7 +132,7 @@ impl Lines {
         let lines = mem::take(&mut self.line_count);
         let batch = mem::take(&mut self.batch);
         self.batch = match self.shared.full.push(batch) {
-            Ok(()) => self.shared.empty.pop().unwrap_or_default(),
+            Ok(()) => self.shared.empty.pop().unwrap_or_else(|| Vec::with_capacity(BATCH_BYTES_FIRST)),
             Err(mut refused) => {
                 self.shared.count_dropped(lines);
                 refused.clear();
