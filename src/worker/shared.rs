@@ -4,6 +4,7 @@ use crate::exchange::Rules;
 use crate::net::network::Network;
 use crate::route::table::Table;
 use arc_swap::ArcSwap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
@@ -42,8 +43,22 @@ pub struct Shared {
     /// The version in force.
     pub published: Arc<ArcSwap<Published>>,
     phase: AtomicU8,
-    /// Client connections open, over all workers. Written once a connection, never on the way of a request.
-    pub(super) connections: AtomicU32,
+    /// Client connections open, over all workers. Written twice a connection, never on the way of a request.
+    pub(super) connections: Apart<AtomicU32>,
+}
+
+/// Something that many write, in a pair of cache lines of its own (processors fetch them in pairs): what is read once a turn would
+/// else have to be fetched anew whenever another worker accepts or closes a connection.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct Apart<T>(T);
+
+impl<T> Deref for Apart<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
 }
 
 impl Shared {
@@ -52,7 +67,7 @@ impl Shared {
         Self {
             published: Arc::new(ArcSwap::from_pointee(published)),
             phase: AtomicU8::new(Phase::Serving as u8),
-            connections: AtomicU32::new(0),
+            connections: Apart::default(),
         }
     }
 
@@ -68,5 +83,20 @@ impl Shared {
     /// Sets what the process is about; workers look once a turn, and are to be woken.
     pub fn set_phase(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::offset_of;
+
+    #[test]
+    fn what_is_read_each_turn_stands_apart_from_what_each_connection_writes() {
+        let connections = offset_of!(Shared, connections);
+        for read in [offset_of!(Shared, published), offset_of!(Shared, phase)] {
+            assert_ne!(read / 128, connections / 128);
+        }
+        assert_eq!(align_of::<Shared>(), 128);
     }
 }
