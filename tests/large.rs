@@ -26,7 +26,7 @@ const STUCK: Duration = Duration::from_millis(500);
 
 /// The octets of the origin's pattern, period after period.
 fn pattern() -> Vec<u8> {
-    (0..=250).cycle().take(251 * 1024).collect()
+    (0..=250).cycle().take(251 * 2048).collect()
 }
 
 /// Reads content that must be the pattern, from its first octet; gives the number read.
@@ -102,7 +102,7 @@ fn a_large_chunked_download_passes_whole() {
 
 #[test]
 fn a_large_chunked_upload_passes_whole() {
-    const CHUNK: usize = 200_000;
+    const CHUNK: usize = 400_000;
     let origin = echo();
     let apex = Apex::start(&all(&[origin.local_addr()]));
     let mut client = apex.client();

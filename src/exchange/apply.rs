@@ -97,7 +97,7 @@ impl Exchange {
 
     fn dialed(&mut self, outcome: Outcome, given: &mut Given<'_>) {
         match outcome {
-            Outcome::Dialed { member, reused } => {
+            Outcome::Dialed { member, reused, bulk } => {
                 self.stage = Stage::Relay;
                 self.link = Link::Up { reused, connected: false };
                 self.account.retries += u32::from(self.account.member.is_some());
@@ -106,6 +106,8 @@ impl Exchange {
                 self.backend_deaf = false;
                 self.request.sink.ready = true;
                 self.response.source = Source::default();
+                // Where a long response is expected, little of it is to be copied before its head says so.
+                self.response.wide = !bulk;
             }
             Outcome::DialFailed { member } => {
                 self.account.member = Some(member);

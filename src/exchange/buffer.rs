@@ -4,7 +4,7 @@
 pub const BUFFER_BYTES: usize = 16 * 1024;
 
 /// Octets of a large buffer, for content that comes faster than it goes in small ones and that no pipe takes. From 128 KiB on,
-/// glibc maps pages for each, and hands out what begins 16 octets behind their start: see [`lies_badly`].
+/// glibc maps pages for each, and hands out what begins 16 octets behind their start, where copies are slow.
 pub const LARGE_BYTES: usize = 124 * 1024;
 
 /// What is at most moved out of a buffer to wait for more.
@@ -163,6 +163,16 @@ impl Buffer {
         {
             self.reclaim(buffers);
             self.bytes = large;
+        }
+    }
+
+    /// Moves what a large buffer holds into one of the usual size, where it fits: it is to wait, and others are not to.
+    pub(super) fn narrow(&mut self, buffers: &mut Buffers) {
+        if self.bytes.capacity() == LARGE_BYTES && self.len() <= BUFFER_BYTES {
+            let mut bytes = buffers.take();
+            bytes.extend_from_slice(self.unread());
+            self.reclaim(buffers);
+            self.bytes = bytes;
         }
     }
 

@@ -20,8 +20,9 @@ const COPY_MAX: usize = 4 * 1024;
 /// Room that must be left in `outgoing` to go on: a chunk's CRLF and the next size line, with some to spare.
 const FRAMING_ROOM: usize = 64;
 
-/// A run of opaque content from so many octets on goes through a pipe. Below, two copies cost less than two splices.
-pub(super) const SPLICE_RUN_MIN: u64 = 32 * 1024;
+/// A run of opaque content from so many octets on goes through a pipe. Below, copies by buffers that stay in the processor's cache
+/// cost less than splices: the curve is in `benches/peers/README.md`.
+pub(super) const SPLICE_RUN_MIN: u64 = 256 * 1024;
 
 /// Octets that a pipe may hold. The kernel's own count of pages says little: a nominal 64 KiB pipe was seen to hold 265,189.
 pub(super) const PIPE_HELD_MAX: usize = 256 * 1024;
@@ -104,8 +105,8 @@ pub(super) struct Pump {
     direct: usize,
     /// Octets of framing among those.
     direct_framing: usize,
-    /// A read has filled its buffer: what comes so fast goes in larger ones, with fewer calls.
-    fills_buffers: bool,
+    /// Reads go into large buffers, with fewer calls: much may come at once, or has.
+    pub(super) wide: bool,
     /// A chunk's data is complete but for what is on its way; its CRLF is owed to the sink.
     owes_crlf: bool,
     /// Octets in the pipe.
@@ -114,6 +115,8 @@ pub(super) struct Pump {
     pipe_full: bool,
     /// The run under way goes through the pipe.
     splices: bool,
+    /// Some of this body went through the pipe.
+    pub(super) spliced: bool,
     /// The system had no pipe to give: memory moves all of it.
     pipeless: bool,
     /// Everything ever sent to the sink is still in `outgoing`, so that it can be sent again.
@@ -133,11 +136,12 @@ impl Pump {
             outgoing: Buffer::default(),
             direct: 0,
             direct_framing: 0,
-            fills_buffers: false,
+            wide: false,
             owes_crlf: false,
             piped: 0,
             pipe_full: false,
             splices: false,
+            spliced: false,
             pipeless: false,
             rewindable: false,
             body: Body::Done,
@@ -251,6 +255,7 @@ impl Pump {
     /// The pipe took `count` octets from the source.
     pub(super) fn filled(&mut self, count: usize) {
         self.piped += count;
+        self.spliced = true;
         self.rewindable = false;
         self.outgoing.forget();
         self.took_content(count);
@@ -284,7 +289,7 @@ impl Pump {
 
     /// The memory to read into: room for more where content comes faster than a buffer of the usual size takes it.
     pub(super) fn open_for_read(&mut self, buffers: &mut Buffers, len_max: usize) -> &mut Vec<u8> {
-        if self.fills_buffers && self.body != Body::Done {
+        if self.wide {
             self.incoming.widen(buffers);
         }
         self.incoming.open_for_read(buffers, len_max)
@@ -295,7 +300,7 @@ impl Pump {
         // A short read says that the source is empty for now. But where the peer has closed its sending side no further edge
         // will come, so the end is read for.
         self.source.ready = full || self.source.closing;
-        self.fills_buffers |= full;
+        self.wide |= full;
         if full && self.body == Body::UntilClose && self.encoding == Encoding::AsIs {
             self.splices = !self.pipeless;
         }
@@ -531,6 +536,7 @@ impl Pump {
     /// Gives buffers that hold nothing back to the pool.
     pub(super) fn settle(&mut self, buffers: &mut Buffers) {
         self.incoming.settle(buffers);
+        self.incoming.narrow(buffers);
         if !self.rewindable {
             self.outgoing.settle(buffers);
         }

@@ -260,6 +260,11 @@ impl Exchange {
         &self.account
     }
 
+    /// The response was long enough for a pipe.
+    pub fn had_bulk(&self) -> bool {
+        self.response.spliced
+    }
+
     /// Members of the pool that could not be reached, a bit each.
     pub fn tried(&self) -> u64 {
         self.tried

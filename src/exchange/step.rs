@@ -79,6 +79,8 @@ pub enum Outcome {
         member: usize,
         /// It had served before; a new one is still connecting unless `connected`.
         reused: bool,
+        /// The last response that came by it was long.
+        bulk: bool,
     },
     /// That member could not even be called.
     DialFailed {

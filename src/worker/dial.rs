@@ -92,7 +92,8 @@ impl Desk {
         } else {
             self.counters.backend_opened.add(1);
         }
-        Outcome::Dialed { member, reused }
+        let bulk = self.links.get(key).is_some_and(|link| link.bulk);
+        Outcome::Dialed { member, reused, bulk }
     }
 
     fn take_idle(&mut self, backend: BackendId, client: Key) -> Option<Key> {
@@ -127,6 +128,7 @@ impl Desk {
             socket,
             backend: backend.id,
             user: Some(client),
+            bulk: false,
             deadline: Tick::NEVER,
             asked_at: Tick::NEVER,
         };
@@ -153,6 +155,7 @@ impl Desk {
         }
         let Some(link) = self.links.get_mut(key) else { return };
         link.user = None;
+        link.bulk = active.exchange.had_bulk();
         link.deadline = self.clock.now.after(self.local.backend_idle_timeout);
         schedule(&mut self.wheel, &mut link.asked_at, link.deadline, key);
         if self.idle.park(link.backend, key).is_err() {

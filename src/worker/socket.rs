@@ -47,6 +47,8 @@ pub(super) struct Link {
     pub(super) backend: BackendId,
     /// The client whose exchange uses it; none: it is at rest.
     pub(super) user: Option<Key>,
+    /// The last response that came by it was long.
+    pub(super) bulk: bool,
     pub(super) deadline: Tick,
     pub(super) asked_at: Tick,
 }

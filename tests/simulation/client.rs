@@ -406,9 +406,11 @@ impl Client {
         if chunks && !book.records[id].sent_whole && !closes {
             return Err(format!("request {id}: its rest is not read, and the client was not told: {head:?}"));
         }
+        // Nor is more than the bound, of whatever length.
+        let long = chunks || plan.len > DISCARD_BYTES_MAX;
         let early = |attempt: usize| {
             let answer = &plan.answers[attempt.min(plan.answers.len() - 1)];
-            chunks && answer.when == When::Head
+            long && answer.when == When::Head
         };
         let reason = plan.closes
             || incoming.attempt.is_some_and(early)

@@ -37,7 +37,7 @@ impl World {
         self.fronts[at].wrote = false;
         if !fresh && let Some(socket) = self.take_idle(at, member) {
             self.fronts[at].backend = Some(socket);
-            return Outcome::Dialed { member, reused: true };
+            return Outcome::Dialed { member, reused: true, bulk: self.random.percent(50) };
         }
         let luck = if self.mood == Mood::Faulty { self.random.below(100) } else { 100 };
         let connecting = match luck {
@@ -58,7 +58,7 @@ impl World {
         let closes_idle = self.mood != Mood::Clean && self.random.percent(50);
         self.backends.push(Backend::new(socket, member, closes_idle));
         self.fronts[at].backend = Some(socket);
-        Outcome::Dialed { member, reused: false }
+        Outcome::Dialed { member, reused: false, bulk: false }
     }
 
     /// An idle connection: the newest one that is quiet. That it was closed just now is not always known.

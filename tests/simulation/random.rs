@@ -42,7 +42,8 @@ impl Random {
             8..45 => self.within(1, 200),
             45..75 => self.within(200, 6_000),
             75..93 => self.within(6_000, 40_000),
-            _ => self.within(40_000, 150_000),
+            93..98 => self.within(40_000, 150_000),
+            _ => self.within(260_000, 600_000),
         }
     }
 }

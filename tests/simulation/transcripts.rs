@@ -77,7 +77,7 @@ impl Bench {
 
     #[track_caller]
     fn dials(&mut self, fresh: bool, reused: bool) {
-        self.step(Step::Dial { fresh }, Outcome::Dialed { member: 0, reused });
+        self.step(Step::Dial { fresh }, Outcome::Dialed { member: 0, reused, bulk: true });
     }
 
     #[track_caller]
@@ -511,11 +511,11 @@ fn a_long_content_goes_through_the_pipe_behind_the_memory() {
     let mut bench = Bench::new();
     bench.asks(get(1), forwarded_get(1));
     bench.wakes(Backend);
-    let head = "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n";
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 262144\r\n\r\n";
     bench.reads(Backend, head);
     bench.writes(Client, head);
     bench.wakes(Backend);
-    assert_eq!(bench.exchange.fill_max(Backend), 100_000);
+    assert_eq!(bench.exchange.fill_max(Backend), 262_144);
     bench.step(Step::Fill(Backend), Outcome::Moved { count: 60_000, full: false });
     bench.step(Step::Drain(Client), Outcome::Moved { count: 50_000, full: false });
     bench.step(Step::Drain(Client), Outcome::Blocked);
@@ -524,9 +524,9 @@ fn a_long_content_goes_through_the_pipe_behind_the_memory() {
     bench.waits();
     bench.wakes(Client);
     bench.step(Step::Drain(Client), Outcome::Moved { count: 10_000, full: true });
-    assert_eq!(bench.exchange.fill_max(Backend), 40_000);
-    bench.step(Step::Fill(Backend), Outcome::Moved { count: 40_000, full: true });
-    bench.step(Step::Drain(Client), Outcome::Moved { count: 40_000, full: true });
+    assert_eq!(bench.exchange.fill_max(Backend), 202_144);
+    bench.step(Step::Fill(Backend), Outcome::Moved { count: 202_144, full: true });
+    bench.step(Step::Drain(Client), Outcome::Moved { count: 202_144, full: true });
     // A fill does not tell whether the socket is empty now.
     bench.step(Step::Read(Backend), Outcome::Blocked);
     bench.releases(Fate::Pool);

@@ -63,6 +63,8 @@ class Workload:
     idle: bool = False
     # Long content: told per gigabyte too, and the modes that splice take part.
     bulk: bool = False
+    # Only where it is named.
+    extra: bool = False
     # Further settings of each proxy that knows them: (suffix of its name, setting, value).
     variant: tuple = None
 
@@ -122,5 +124,18 @@ WORKLOADS = [
     ),
     Workload("log", "GET, access log off and on", expect_bytes=12, variant=("+log", "log", True)),
     Workload("idle", f"{IDLE} connections at rest after one request each", expect_bytes=12, connections=IDLE, idle=True),
+]
+# Where splicing begins to cost less than copying: with 64k and 1m they are the curve of it.
+WORKLOADS += [
+    Workload(
+        f"{size}k",
+        f"GET, answer of {size} KiB",
+        f"/bytes/{size * KIB}",
+        expect_bytes=size * KIB,
+        connections=32,
+        bulk=True,
+        extra=True,
+    )
+    for size in (16, 32, 128, 256, 512)
 ]
 BY_NAME = {workload.name: workload for workload in WORKLOADS}

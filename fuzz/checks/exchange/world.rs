@@ -369,7 +369,7 @@ impl World {
         }
         self.links[link].users.push(self.finished.len());
         self.link = Some(link);
-        Outcome::Dialed { member, reused }
+        Outcome::Dialed { member, reused, bulk: reused }
     }
 
     fn release(&mut self, fate: Fate) -> Outcome {

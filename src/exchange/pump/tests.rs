@@ -182,13 +182,13 @@ fn nothing_is_read_into_memory_while_the_pipe_holds_older_octets() {
 fn the_framing_behind_a_spliced_chunk_waits_for_the_pipe() {
     let mut pump = pump(chunked(), Encoding::Chunked);
     let mut buffers = Buffers::default();
-    receive(&mut pump, b"10000\r\n", &mut buffers);
-    assert_eq!(give(&mut pump, 100, &mut buffers), b"10000\r\n");
+    receive(&mut pump, b"40000\r\n", &mut buffers);
+    assert_eq!(give(&mut pump, 100, &mut buffers), b"40000\r\n");
     assert_eq!(pump.move_from_source(), Some(Move::Fill));
-    assert_eq!(pump.fill_max(), 0x10000);
-    pump.filled(0x10000);
+    assert_eq!(pump.fill_max(), 0x40000);
+    pump.filled(0x40000);
     assert_eq!(pump.move_from_source(), None);
-    pump.drained(0x10000);
+    pump.drained(0x40000);
     assert!(!pump.is_delivered());
     assert_eq!(pump.move_from_source(), Some(Move::Read));
     receive(&mut pump, b"\r\n0\r\n\r\n", &mut buffers);
