@@ -3,9 +3,9 @@
 pub mod backend;
 pub mod balance;
 pub mod explain;
+mod index;
 pub mod pattern;
 #[cfg(test)]
 mod reference;
 pub mod spec;
 pub mod table;
-mod trie;

@@ -121,7 +121,7 @@ impl PathPrefix {
 
     /// Does it take `path` (without query)?
     ///
-    /// This is the rule for one prefix; a table finds the same by its trie.
+    /// This is the rule for one prefix; a table finds the same by its index.
     pub fn takes(&self, path: &[u8]) -> bool {
         self.0.is_empty()
             || path.strip_prefix(self.0.as_bytes()).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))

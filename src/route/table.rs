@@ -1,13 +1,13 @@
-//! The compiled table: host by hash, path by a trie of elements. A look-up does not grow with the number of routes.
+//! The compiled table: host by hash, path by the depths at which prefixes of the host end. A look-up does not grow with the number of routes.
 //!
 //! Owns the routes of one file and the identity of their backends over reloads. Never changes once compiled, but for the
 //! counts and addresses inside its backends.
 
 use super::backend::{Backend, BackendId};
 use super::balance::Pool;
+use super::index::Index;
 use super::pattern::{HostPattern, PathPrefix};
 use super::spec::{BackendAddress, RouteSpec};
-use super::trie::Trie;
 use foldhash::fast::FixedState;
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -45,7 +45,7 @@ pub struct Identity {
 #[derive(Debug)]
 pub struct Table {
     routes: Vec<Route>,
-    trie: Trie,
+    index: Index,
     /// Pools with more than one member, each of which a worker keeps a cursor for.
     cursors: u32,
     /// Each once, by address.
@@ -104,9 +104,9 @@ impl Table {
                 ),
             })
             .collect();
-        let trie = Trie::compile(specs.iter().map(|spec| (&spec.host, &spec.path_prefix)));
+        let index = Index::compile(specs.iter().map(|spec| (&spec.host, &spec.path_prefix)));
         let slots = slots(backends.values().map(|backend| backend.id));
-        Self { routes, trie, cursors, backends, slots, generation }
+        Self { routes, index, cursors, backends, slots, generation }
     }
 
     /// The route that takes a request: most exact host, then longest prefix. `host` without port, any case; `path` without query.
@@ -114,7 +114,7 @@ impl Table {
     /// Both must match: where no prefix of the most exact host does, the routes of the next one are asked. Path elements are
     /// compared byte by byte, nothing is decoded, and an empty element (`//`) is an element.
     pub fn find(&self, host: Option<&[u8]>, path: &[u8]) -> Option<RouteId> {
-        self.trie.find(host, path).map(RouteId)
+        self.index.find(host, path).map(RouteId)
     }
 
     /// The route with that id. Ids are of this table alone.

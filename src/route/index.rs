@@ -1,0 +1,354 @@
+//! Hosts and path prefixes in one flat hash table.
+//!
+//! An entry leads from a node by a label to what is known there. Three nodes are there from the start: one that all exact hosts
+//! leave from, one for the names of wildcards, and the node of any-host routes. Each host is a node, and from it leave its
+//! prefixes, each as a whole. A host knows at which depths its prefixes end (a prefix of three elements ends at depth 3), and a
+//! look-up asks for the front of the path at these depths alone: mostly one, so that a look-up is two probes, and does not grow
+//! with the number of routes.
+//!
+//! Two choices keep a probe to one cache line and let the processor fetch the next while it waits for this one: a slot is one
+//! line with its label inside, and the hash of an entry is made from labels alone, so that no address depends on what an earlier
+//! slot holds. Never allocates in a look-up; knows routes by number only.
+
+use super::pattern::{HostPattern, PathPrefix, with_normal_host};
+use foldhash::fast::FixedState;
+use memchr::{memchr, memchr_iter};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
+
+/// Stands for "no route" and "no node": tables hold fewer than 2^32 routes and entries.
+const NONE: u32 = u32::MAX;
+/// Labels up to this many octets stand in their slot; this makes a slot 64 octets, one cache line.
+const INLINE_BYTES: usize = 46;
+
+/// At which depths prefixes end: bit 0 is depth 1. The last bit is of its own depth and all further ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Depths(u32);
+
+impl Depths {
+    const NONE: Self = Self(0);
+
+    /// Takes a depth in, which is 1 or more.
+    fn add(&mut self, depth: u32) {
+        self.0 |= 1 << (depth.min(u32::BITS) - 1);
+    }
+
+    fn has(self, depth: u32) -> bool {
+        self.0 >> (depth.min(u32::BITS) - 1) & 1 == 1
+    }
+
+    /// Is there one beyond `depth`?
+    fn go_beyond(self, depth: u32) -> bool {
+        // The last bit stands for all further ones.
+        self.0 >> depth.min(u32::BITS - 1) != 0
+    }
+}
+
+/// A node, the hash of the label that led to it, and what is known of it without another probe.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    hash: u64,
+    node: u32,
+    /// The route whose host and prefix end here, or `NONE`.
+    route: u32,
+    /// Of what leaves from here; of the nodes that hosts leave from, depth 1 where there are any.
+    depths: Depths,
+}
+
+impl Place {
+    const fn root(node: u32) -> Self {
+        // Where the hashes of the three first nodes begin: any three numbers do.
+        Self { hash: node as u64 + 1, node, route: NONE, depths: Depths::NONE }
+    }
+
+    /// Nothing leaves from here, so that no probe is needed to know.
+    fn is_leaf(self) -> bool {
+        self.depths == Depths::NONE
+    }
+}
+
+const EXACT: Place = Place::root(0);
+const WILDCARD: Place = Place::root(1);
+const ANY: Place = Place::root(2);
+
+#[derive(Debug)]
+enum Label {
+    Inline { length: u8, octets: [u8; INLINE_BYTES] },
+    Boxed(Box<[u8]>),
+}
+
+/// One entry.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Slot {
+    label: Label,
+    /// The node that it leaves; `NONE`: the slot is free.
+    parent: u32,
+    node: u32,
+    route: u32,
+    depths: Depths,
+}
+
+/// The compiled form. Immutable.
+#[derive(Debug)]
+pub(super) struct Index {
+    /// Open addressing with linear probing; a third is free, so that every probe ends.
+    slots: Box<[Slot]>,
+    exact: Place,
+    wildcard: Place,
+    any: Place,
+    /// Labels of the longest wildcard: longer ends of a host are not looked up.
+    wildcard_labels_max: usize,
+    /// Octets of the longest prefix, without its first slash: longer fronts of a path are not looked up.
+    prefix_bytes_max: usize,
+}
+
+impl Label {
+    fn new(octets: &[u8]) -> Self {
+        let mut inline = [0; INLINE_BYTES];
+        match (inline.get_mut(..octets.len()), u8::try_from(octets.len())) {
+            (Some(place), Ok(length)) => {
+                place.copy_from_slice(octets);
+                Self::Inline { length, octets: inline }
+            }
+            _ => Self::Boxed(octets.into()),
+        }
+    }
+
+    fn octets(&self) -> &[u8] {
+        match self {
+            Self::Inline { length, octets } => octets.get(..usize::from(*length)).unwrap_or_default(),
+            Self::Boxed(octets) => octets,
+        }
+    }
+}
+
+impl Index {
+    /// Compiles the routes, numbered in their order. Of two with the same host and prefix the first is held.
+    pub(super) fn compile<'a>(routes: impl Iterator<Item = (&'a HostPattern, &'a PathPrefix)>) -> Self {
+        let mut build = Build::default();
+        for (route, (host, prefix)) in (0..NONE).zip(routes) {
+            build.add(host, prefix, route);
+        }
+        build.finish()
+    }
+
+    /// The number of the route that takes a request; see `Table::find`.
+    pub(super) fn find(&self, host: Option<&[u8]>, path: &[u8]) -> Option<u32> {
+        if self.exact.is_leaf() && self.wildcard.is_leaf() {
+            return self.longest_prefix(self.any, path);
+        }
+        with_normal_host(host, |host| {
+            host.and_then(|host| self.find_named(host, path)).or_else(|| self.longest_prefix(self.any, path))
+        })
+    }
+
+    /// Among the routes that name `host`, exactly or by a wildcard.
+    fn find_named(&self, host: &[u8], path: &[u8]) -> Option<u32> {
+        let exact = self.step(self.exact, host).and_then(|place| self.longest_prefix(place, path));
+        if exact.is_some() || self.wildcard.is_leaf() {
+            return exact;
+        }
+        // The longest wildcard leaves the fewest labels to its star, so that the ends of the host are tried from the left.
+        let mut labels = memchr_iter(b'.', host).count();
+        for dot in memchr_iter(b'.', host) {
+            if dot > 0
+                && labels <= self.wildcard_labels_max
+                && let Some(place) = self.step(self.wildcard, host.get(dot + 1..)?)
+                && let Some(route) = self.longest_prefix(place, path)
+            {
+                return Some(route);
+            }
+            labels -= 1;
+        }
+        None
+    }
+
+    /// Asks for the fronts of `path` that end where a prefix of this host does; the last one found is the longest.
+    fn longest_prefix(&self, at: Place, path: &[u8]) -> Option<u32> {
+        let mut found = at.route;
+        if !at.is_leaf()
+            && let Some(path) = path.strip_prefix(b"/")
+        {
+            let (mut depth, mut end) = (0, 0);
+            loop {
+                let rest = path.get(end..).unwrap_or_default();
+                end = memchr(b'/', rest).map_or(path.len(), |slash| end + slash);
+                depth += 1;
+                let front = path.get(..end).unwrap_or_default();
+                if at.depths.has(depth)
+                    && end <= self.prefix_bytes_max
+                    && let Some(next) = self.step(at, front)
+                {
+                    found = next.route;
+                }
+                end += 1;
+                if end > path.len() || end > self.prefix_bytes_max || !at.depths.go_beyond(depth) {
+                    break;
+                }
+            }
+        }
+        (found != NONE).then_some(found)
+    }
+
+    /// Looks for one entry.
+    fn step(&self, from: Place, label: &[u8]) -> Option<Place> {
+        let hash = hash_entry(from.hash, label);
+        let mut index = home(hash, self.slots.len());
+        loop {
+            let slot = self.slots.get(index)?;
+            if slot.parent == from.node && slot.label.octets() == label {
+                return Some(Place { hash, node: slot.node, route: slot.route, depths: slot.depths });
+            }
+            if slot.parent == NONE {
+                return None;
+            }
+            index = if index + 1 == self.slots.len() { 0 } else { index + 1 };
+        }
+    }
+}
+
+/// The hash of an entry. Labels come from the file and requests add none, so that a fixed seed gives no one a handle.
+fn hash_entry(before: u64, label: &[u8]) -> u64 {
+    let mut hasher = FixedState::with_seed(before).build_hasher();
+    hasher.write(label);
+    hasher.finish()
+}
+
+/// The slot where the search for a hash begins: the low half of the hash, scaled to the number of slots.
+fn home(hash: u64, slots: usize) -> usize {
+    let scaled = ((hash & 0xffff_ffff) * slots as u64) >> 32;
+    usize::try_from(scaled).unwrap_or_default()
+}
+
+/// The index as it grows.
+struct Build<'a> {
+    entries: HashMap<(u32, &'a [u8]), Place, FixedState>,
+    /// The three first nodes.
+    roots: [Place; 3],
+    nodes: u32,
+    wildcard_labels_max: usize,
+    prefix_bytes_max: usize,
+}
+
+impl Default for Build<'_> {
+    fn default() -> Self {
+        let roots = [EXACT, WILDCARD, ANY];
+        Self { entries: HashMap::default(), roots, nodes: 3, wildcard_labels_max: 0, prefix_bytes_max: 0 }
+    }
+}
+
+impl<'a> Build<'a> {
+    fn add(&mut self, host: &'a HostPattern, prefix: &'a PathPrefix, route: u32) {
+        let [exact, wildcard, any] = &mut self.roots;
+        let host = match host {
+            HostPattern::Any => any,
+            HostPattern::Exact(name) | HostPattern::Wildcard(name) => {
+                let root = if matches!(host, HostPattern::Exact(_)) { exact } else { wildcard };
+                if root.node == WILDCARD.node {
+                    let labels = memchr_iter(b'.', name.as_bytes()).count() + 1;
+                    self.wildcard_labels_max = self.wildcard_labels_max.max(labels);
+                }
+                root.depths.add(1);
+                let nodes = &mut self.nodes;
+                self.entries.entry((root.node, name.as_bytes())).or_insert_with(|| {
+                    let node = *nodes;
+                    *nodes += 1;
+                    Place { hash: hash_entry(root.hash, name.as_bytes()), node, ..Place::root(node) }
+                })
+            }
+        };
+        let mut end = host;
+        if let Some(label) = prefix.as_str().strip_prefix('/') {
+            let elements = memchr_iter(b'/', label.as_bytes()).count() + 1;
+            end.depths.add(u32::try_from(elements).unwrap_or(u32::MAX));
+            self.prefix_bytes_max = self.prefix_bytes_max.max(label.len());
+            let (parent, hash) = (end.node, hash_entry(end.hash, label.as_bytes()));
+            // Nothing leaves from a prefix, so that it needs no node.
+            let place = Place { hash, ..Place::root(NONE) };
+            end = self.entries.entry((parent, label.as_bytes())).or_insert(place);
+        }
+        if end.route == NONE {
+            end.route = route;
+        }
+    }
+
+    fn finish(self) -> Index {
+        let mut slots = Vec::new();
+        slots.resize_with(self.entries.len() + self.entries.len() / 2 + 1, || Slot {
+            label: Label::new(b""),
+            parent: NONE,
+            node: NONE,
+            route: NONE,
+            depths: Depths::NONE,
+        });
+        for ((parent, label), place) in &self.entries {
+            let home = home(place.hash, slots.len());
+            let (before, behind) = slots.split_at_mut(home);
+            let free = behind.iter_mut().chain(before).find(|slot| slot.parent == NONE);
+            // One is always free: there are more slots than entries.
+            if let Some(slot) = free {
+                let &Place { node, route, depths, .. } = place;
+                *slot = Slot { label: Label::new(label), parent: *parent, node, route, depths };
+            }
+        }
+        let [exact, wildcard, any] = self.roots;
+        Index {
+            slots: slots.into_boxed_slice(),
+            exact,
+            wildcard,
+            any,
+            wildcard_labels_max: self.wildcard_labels_max,
+            prefix_bytes_max: self.prefix_bytes_max,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_one_cache_line() {
+        assert_eq!(size_of::<Slot>(), 64);
+    }
+
+    #[test]
+    fn labels_inside_and_outside_of_their_slot() {
+        for length in [0, 1, INLINE_BYTES, INLINE_BYTES + 1, 300] {
+            let octets = vec![b'x'; length];
+            let label = Label::new(&octets);
+            assert_eq!(label.octets(), octets);
+            assert_eq!(matches!(label, Label::Inline { .. }), length <= INLINE_BYTES);
+        }
+    }
+
+    #[test]
+    fn deep_prefixes_are_found_at_every_depth() {
+        let deep = |depth: usize| format!("/{}", vec!["x"; depth].join("/"));
+        let depths = [1, 2, 30, 31, 32, 33, 40, 64, 65, 300];
+        let prefixes: Vec<_> = depths.iter().map(|&depth| PathPrefix::parse(&deep(depth)).unwrap()).collect();
+        let index = Index::compile(prefixes.iter().map(|prefix| (&HostPattern::Any, prefix)));
+        for depth in 1..400 {
+            let expected = depths.iter().rposition(|&end| end <= depth).and_then(|at| u32::try_from(at).ok());
+            assert_eq!(index.find(None, deep(depth).as_bytes()), expected, "depth {depth}");
+        }
+    }
+
+    #[test]
+    fn entries_spread_over_their_slots() {
+        let prefixes: Vec<_> =
+            (0..20_000).map(|n| PathPrefix::parse(&format!("/service-{n}/v{}", n % 7)).unwrap()).collect();
+        let index = Index::compile(prefixes.iter().map(|prefix| (&HostPattern::Any, prefix)));
+        let (mut run, mut longest) = (0, 0);
+        for slot in &index.slots {
+            run = if slot.parent == NONE { 0 } else { run + 1 };
+            longest = longest.max(run);
+        }
+        // Linear probing at a load of 2/3 has runs of some tens; a bad hash has runs of hundreds.
+        assert!(longest < 200, "{longest} slots in a row are taken");
+        for (number, prefix) in (0..).zip(&prefixes) {
+            assert_eq!(index.find(None, prefix.as_str().as_bytes()), Some(number));
+        }
+    }
+}
