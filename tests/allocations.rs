@@ -173,16 +173,15 @@ fn count(origins: &[SocketAddr], notes: Notes, name: &str, request: &str) {
     let setup = Setup {
         number: 0,
         epoch: Epoch::start(),
-        listeners: vec![Bound {
-            socket,
-            place: Arc::new(Place { number: 0, address, owner: Owner::Worker }),
-        }],
+        listeners: vec![Bound { socket, place: Arc::new(Place::new(0, address, Owner::Worker)) }],
         shared: Arc::clone(&shared),
         counters: Arc::new(Counters::default()),
         lines: log.lines(),
         say: |words| panic!("{words}"),
     };
-    let worker = worker::spawn(setup, || {}).unwrap();
+    let worker = worker::spawn(setup, || {}, || {}).unwrap();
+    shared.set_phase(Phase::Serving);
+    worker.wake();
     let mut client = Client::connect(address, request.to_owned());
     client.ask(WARM_REQUESTS);
 

@@ -92,7 +92,7 @@ fn diff_says_what_a_reload_would_do() {
     assert_eq!((code, err.as_str()), (Some(1), ""));
     assert_eq!(
         out,
-        "route `a` changed (+127.0.0.1:2, -127.0.0.1:1)\nserver: via\nat the next start only: workers\n"
+        "route `a` changed (+127.0.0.1:2, -127.0.0.1:1)\nserver: via\nby an upgrade (SIGUSR2) or a restart only: workers\n"
     );
     // Either file, or both: every error is told, as `--check` tells it.
     let (_, _, checked) = told(&["-tc", &broken]);

@@ -87,6 +87,7 @@ connect_timeout_secs = 1.5
 backend_idle_timeout_secs = 2
 shutdown_timeout_secs = 1e1
 shutdown_delay_secs = 0.5
+upgrade_timeout_secs = 2.5
 head_bytes_max = 0x2000
 fields_max = 512
 target_bytes_max = 8_000
@@ -123,6 +124,7 @@ backends = [{ url = "http://b" }]
     assert_eq!(server.backend_idle_timeout, Duration::from_secs(2));
     assert_eq!(server.shutdown_timeout, Duration::from_secs(10));
     assert_eq!(server.shutdown_delay, Duration::from_millis(500));
+    assert_eq!(server.upgrade_timeout, Duration::from_millis(2500));
     assert_eq!((server.head.head_bytes_max, server.head.fields_max), (8192, 512));
     assert_eq!((server.head.target_bytes_max, server.body_bytes_max), (8000, Some(1000)));
     assert_eq!((server.via.as_deref(), server.request_id), (Some("edge-1"), true));

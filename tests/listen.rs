@@ -9,14 +9,11 @@
 mod support;
 
 use rustix::process::Signal;
-use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 use support::process::{free_addr, until};
-use support::{Apex, Backend, SOON, Wire, all, get, ok, size};
+use support::{Apex, Backend, Clients, Met, SOON, Wire, all, get, ok, size};
 
 /// `listen` with these addresses, and two workers: each has a socket of its own on each.
 fn listen(addresses: &[SocketAddr]) -> String {
@@ -176,71 +173,6 @@ fn a_port_goes_from_one_address_to_another() {
         } else {
             await_refused(elsewhere);
         }
-    }
-}
-
-/// What clients met with.
-#[derive(Debug, Default)]
-struct Met {
-    answered: AtomicUsize,
-    /// No connection: nobody listens there now.
-    refused: AtomicUsize,
-    /// A connection, but no answer.
-    lost: AtomicUsize,
-}
-
-/// A request over a connection of its own.
-fn ask_once(addr: SocketAddr) -> io::Result<bool> {
-    let mut socket = TcpStream::connect_timeout(&addr, SOON)?;
-    let mut ask = || -> io::Result<Vec<u8>> {
-        socket.set_read_timeout(Some(SOON))?;
-        socket.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
-        let mut answer = Vec::new();
-        socket.read_to_end(&mut answer)?;
-        Ok(answer)
-    };
-    Ok(ask().is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(b"here")))
-}
-
-/// Clients that come one after the other on so many threads, until they are told to stop.
-struct Clients {
-    met: Arc<Met>,
-    stop: Arc<AtomicBool>,
-    threads: Vec<thread::JoinHandle<()>>,
-}
-
-impl Clients {
-    fn come(addr: SocketAddr, threads: usize) -> Self {
-        let (met, stop) = (Arc::new(Met::default()), Arc::new(AtomicBool::new(false)));
-        let threads = (0..threads).map(|_| {
-            let (met, stop) = (Arc::clone(&met), Arc::clone(&stop));
-            thread::spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    let count = match ask_once(addr) {
-                        Ok(true) => &met.answered,
-                        Ok(false) => &met.lost,
-                        Err(_) => &met.refused,
-                    };
-                    count.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-        });
-        Self { threads: threads.collect(), met, stop }
-    }
-
-    /// Waits until so many more have been answered, or refused.
-    fn await_more(&self, of: impl Fn(&Met) -> &AtomicUsize, count: usize) {
-        let wanted = of(&self.met).load(Ordering::Relaxed) + count;
-        until("clients meet with nothing new", || {
-            thread::yield_now();
-            (of(&self.met).load(Ordering::Relaxed) >= wanted).then_some(())
-        });
-    }
-
-    fn stop(self) -> Met {
-        self.stop.store(true, Ordering::Relaxed);
-        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
-        Arc::into_inner(self.met).unwrap()
     }
 }
 

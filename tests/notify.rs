@@ -70,6 +70,33 @@ fn each_state_is_told_when_it_is_so() {
 }
 
 #[test]
+fn the_main_process_is_told_by_the_one_that_was_it() {
+    let origin = Backend::answering(ok("here"));
+    let manager = Manager::new("main");
+    let mut apex = Apex::linked(&[("NOTIFY_SOCKET", &manager.name)], "", &all(&[origin.addr()]));
+    assert_eq!(manager.hear()[0], "READY=1");
+    // One that comes to nothing is none of the manager's business.
+    apex.script("exit 1");
+    let before = apex.stderr.all().len();
+    apex.signal(Signal::USR2);
+    apex.stderr.find_behind(before, |line| line.contains("the upgrade failed"));
+    apex.link_back();
+    for _ in 0..2 {
+        let old = apex.upgrade();
+        // A manager believes the main process alone: so the old one names the new one, and only then that one speaks.
+        let main = format!("MAINPID={}", apex.number());
+        assert_eq!(manager.hear(), [&*main]);
+        let ready = manager.hear();
+        assert_eq!(ready[..2], ["READY=1", &main]);
+        // The old one leaves without a word: it would be taken for the service's.
+        assert_eq!(apex.exit_of(old).code(), Some(0));
+    }
+    apex.signal(Signal::TERM);
+    assert_eq!(manager.hear()[0], "STOPPING=1");
+    assert_eq!(apex.exit().code(), Some(0));
+}
+
+#[test]
 fn stopping_is_told_before_the_delay() {
     let origin = Backend::answering(ok("here"));
     let manager = Manager::new("delay");

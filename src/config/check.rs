@@ -55,6 +55,8 @@ pub struct Server {
     /// `shutdown_delay_secs`, default 0: how long SIGTERM lets it serve on as before, new connections too, for load balancers in
     /// front that need to notice.
     pub shutdown_delay: Duration,
+    /// `upgrade_timeout_secs`, default 30: how long a binary that is started at an upgrade has to be ready.
+    pub upgrade_timeout: Duration,
     /// One line a finished exchange. Default `true`.
     pub access_log: bool,
     /// `head_bytes_max` (default 32 KiB, 1 KiB to 1 MiB), `fields_max` (default 128, 1 to 512) and `target_bytes_max`
@@ -88,6 +90,7 @@ impl Default for Server {
             backend_idle_timeout: Duration::from_secs(4),
             shutdown_timeout: Duration::from_secs(30),
             shutdown_delay: Duration::ZERO,
+            upgrade_timeout: Duration::from_secs(30),
             access_log: true,
             head: HeadLimits::DEFAULT,
             body_bytes_max: None,
@@ -130,6 +133,9 @@ pub(super) fn server<'t>(walk: &mut Walk<'t>, value: Option<Spanned<DeValue<'t>>
         shutdown_delay: walk
             .seconds(it, "shutdown_delay_secs", &DELAY_SECONDS)
             .unwrap_or(default.shutdown_delay),
+        upgrade_timeout: walk
+            .seconds(it, "upgrade_timeout_secs", &SECONDS)
+            .unwrap_or(default.upgrade_timeout),
         access_log: walk.flag(it, "access_log", default.access_log),
         head: head_limits(walk, it),
         body_bytes_max: body_bytes_max(walk, it),

@@ -41,6 +41,7 @@ pub(super) const SERVER: Shape = Shape {
         "backend_idle_timeout_secs",
         "shutdown_timeout_secs",
         "shutdown_delay_secs",
+        "upgrade_timeout_secs",
         "head_bytes_max",
         "fields_max",
         "target_bytes_max",

@@ -1,6 +1,7 @@
 //! Sockets, listeners, kernel pipes, networks of addresses and what else the kernel gives: thin and without policy; only here
 //! is rustix named.
 
+pub mod handover;
 pub mod listener;
 pub mod network;
 pub mod pipe;

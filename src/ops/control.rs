@@ -5,9 +5,11 @@ use super::difference::Difference;
 use super::listen::{Change, Listeners};
 use super::notify::{Manager, State};
 use super::operator::{tell, tell_text};
+use super::program::Program;
 use super::publish::{prepare, put_in_force};
 use super::resolve::Resolver;
 use super::signals::News;
+use super::upgrade::Upgrade;
 use super::watch;
 use crate::config::{Config, Mark};
 use crate::worker::{Epoch, Handle, Order, Phase, Shared};
@@ -38,6 +40,10 @@ pub(super) struct Control<'a> {
     pub(super) listeners: Listeners,
     pub(super) retired: Retired,
     pub(super) workers: Vec<Handle>,
+    /// What is started at an upgrade, if it can be told.
+    pub(super) program: Option<Program>,
+    /// The upgrade under way.
+    pub(super) upgrade: Option<Upgrade>,
     pub(super) manager: Manager,
     /// The descriptor limit.
     pub(super) descriptors: u64,
@@ -45,11 +51,19 @@ pub(super) struct Control<'a> {
     pub(super) received: Receiver<News>,
 }
 
+/// Why the process leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// It was told to. Told again, it leaves at once.
+    Told,
+    /// That process has taken its place.
+    Replaced(u32),
+}
+
 impl Control<'_> {
-    /// Serves until it is told to leave, and leaves.
+    /// Serves until it is told to leave, or replaced, and leaves.
     pub(super) fn run(mut self) -> ExitCode {
         let mut watched = false;
-        self.tell_ready();
         loop {
             if self.config.server.watch && !watched {
                 watched = self.watch();
@@ -57,7 +71,16 @@ impl Control<'_> {
             match self.received.recv() {
                 Ok(News::Reload) => self.reload(),
                 Ok(News::FileChanged) => self.reload_if_other(),
+                Ok(News::Alone) => self.tell_ready(),
+                Ok(News::Upgrade) => self.begin_upgrade(),
+                Ok(News::Successor(progress)) => {
+                    if let Some(number) = self.hear_of_successor(progress) {
+                        return self.leave(Reason::Replaced(number));
+                    }
+                }
+                Ok(News::Go(_)) => {}
                 Ok(News::Leave) => {
+                    self.give_up_upgrade();
                     self.manager.tell(State::Stopping);
                     return self.delay_and_leave();
                 }
@@ -100,7 +123,7 @@ impl Control<'_> {
     fn delay_and_leave(mut self) -> ExitCode {
         let delay = self.config.server.shutdown_delay;
         if delay.is_zero() {
-            return self.leave();
+            return self.leave(Reason::Told);
         }
         tell(format_args!("leaving in {} s: until then it serves on", delay.as_secs_f64()));
         let epoch = Epoch::start();
@@ -109,11 +132,13 @@ impl Control<'_> {
             match self.received.recv_timeout(delay.saturating_sub(spent)) {
                 Ok(News::Reload) => self.reload(),
                 Ok(News::FileChanged) => self.reload_if_other(),
+                Ok(News::Upgrade) => tell_no_upgrade(),
+                Ok(News::Alone | News::Go(_) | News::Successor(_)) => {}
                 Ok(News::Leave) => {
                     tell_again();
                     return self.end_at_once(0);
                 }
-                Err(RecvTimeoutError::Timeout) => return self.leave(),
+                Err(RecvTimeoutError::Timeout) => return self.leave(Reason::Told),
                 Ok(News::WorkerLeft) | Err(RecvTimeoutError::Disconnected) => return unasked(),
             }
         }
@@ -121,11 +146,12 @@ impl Control<'_> {
 
     /// True where the file is watched from now on, or cannot be.
     fn watch(&self) -> bool {
-        if let Some(path) = self.path
-            && let Err(error) = watch::start(path, self.news.clone())
-        {
+        let Some(path) = self.path else { return true };
+        if let Err(error) = watch::start(path, self.news.clone()) {
             tell(format_args!("{} cannot be watched: {error}; SIGHUP still reloads it", path.display()));
         }
+        // It may have changed since it was read, which may be a while ago where the place of another process was taken.
+        let _ = self.news.send(News::FileChanged);
         true
     }
 
@@ -144,8 +170,12 @@ impl Control<'_> {
         }
     }
 
-    /// Reads the file again.
-    fn reload(&mut self) {
+    /// Reads the file again. While an upgrade is under way that waits: either process may be the one to do it.
+    pub(super) fn reload(&mut self) {
+        if let Some(upgrade) = &mut self.upgrade {
+            upgrade.reload_then();
+            return tell(format_args!("the file is read when the upgrade is over"));
+        }
         self.manager.tell(State::Reloading);
         match self.read_again() {
             Ok(()) => self.tell_ready(),
@@ -201,12 +231,19 @@ impl Control<'_> {
     }
 
     /// Lets open exchanges finish within their time; a second signal ends it at once.
-    fn leave(self) -> ExitCode {
+    fn leave(mut self, reason: Reason) -> ExitCode {
         let patience = self.config.server.shutdown_timeout;
-        tell(format_args!("leaving: open exchanges have {} s to finish", patience.as_secs_f64()));
+        let time = format!("open exchanges have {} s to finish", patience.as_secs_f64());
+        match reason {
+            Reason::Told => tell(format_args!("leaving: {time}")),
+            Reason::Replaced(number) => {
+                tell(format_args!("process {number} serves; process {} leaves: {time}", std::process::id()));
+            }
+        }
+        self.listeners.forget();
         self.set_phase(Phase::Leaving);
         let mut left = 0;
-        if self.await_workers(&mut left, patience) {
+        if self.await_workers(&mut left, patience, reason) {
             return self.report(left);
         }
         self.end_at_once(left)
@@ -215,7 +252,7 @@ impl Control<'_> {
     /// Cuts what is open still; `left` workers have left by themselves.
     fn end_at_once(self, mut left: usize) -> ExitCode {
         self.set_phase(Phase::Ending);
-        let _ = self.await_workers(&mut left, ENDING_WAIT);
+        let _ = self.await_workers(&mut left, ENDING_WAIT, Reason::Told);
         self.report(left)
     }
 
@@ -239,22 +276,29 @@ impl Control<'_> {
     }
 
     /// Waits until all workers have left; false where the time is up or another signal came.
-    fn await_workers(&self, left: &mut usize, patience: Duration) -> bool {
+    fn await_workers(&self, left: &mut usize, patience: Duration, mut reason: Reason) -> bool {
         let epoch = Epoch::start();
         while *left < self.workers.len() {
             let spent = Duration::from_micros(epoch.now().0);
             match self.received.recv_timeout(patience.saturating_sub(spent)) {
                 Ok(News::WorkerLeft) => *left += 1,
+                // Who ends a service signals all its processes: to one that leaves for another reason it is the first signal.
+                Ok(News::Leave) if reason != Reason::Told => reason = Reason::Told,
                 Ok(News::Leave) => {
                     tell_again();
                     return false;
                 }
-                Ok(News::Reload | News::FileChanged) => {}
+                Ok(News::Upgrade) => tell_no_upgrade(),
+                Ok(News::Reload | News::FileChanged | News::Alone | News::Go(_) | News::Successor(_)) => {}
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return false,
             }
         }
         true
     }
+}
+
+fn tell_no_upgrade() {
+    tell(format_args!("no upgrade: this process leaves"));
 }
 
 fn tell_again() {

@@ -39,7 +39,7 @@ pub struct Difference {
     pub listen_removed: Vec<SocketAddr>,
     /// Other keys of `[server]` that take effect at once.
     pub server: Vec<&'static str>,
-    /// Keys of `[server]` that take effect at the next start.
+    /// Keys of `[server]` that take effect with the next process, at an upgrade or a start.
     pub restart: Vec<&'static str>,
 }
 
@@ -109,6 +109,7 @@ fn server_keys(old: &Server, new: &Server) -> (Vec<&'static str>, Vec<&'static s
         ("backend_idle_timeout_secs", old.backend_idle_timeout != new.backend_idle_timeout),
         ("shutdown_timeout_secs", old.shutdown_timeout != new.shutdown_timeout),
         ("shutdown_delay_secs", old.shutdown_delay != new.shutdown_delay),
+        ("upgrade_timeout_secs", old.upgrade_timeout != new.upgrade_timeout),
         ("head_bytes_max", old.head.head_bytes_max != new.head.head_bytes_max),
         ("fields_max", old.head.fields_max != new.head.fields_max),
         ("target_bytes_max", old.head.target_bytes_max != new.head.target_bytes_max),
@@ -164,7 +165,7 @@ impl Difference {
             words.push(format!("server: {}", self.server.join(", ")));
         }
         if !self.restart.is_empty() {
-            words.push(format!("at the next start only: {}", self.restart.join(", ")));
+            words.push(format!("by an upgrade (SIGUSR2) or a restart only: {}", self.restart.join(", ")));
         }
         words
     }
@@ -220,7 +221,7 @@ mod tests {
             ),
             (
                 format!("[server]\ntimeout_secs = 4\nworkers = 3\n{PLAIN}"),
-                "server: timeout_secs, header_timeout_secs; at the next start only: workers",
+                "server: timeout_secs, header_timeout_secs; by an upgrade (SIGUSR2) or a restart only: workers",
             ),
             (
                 format!("[server]\nlisten = [\"0.0.0.0:81\", \"[::]:80\"]\n{PLAIN}"),
@@ -247,7 +248,7 @@ mod tests {
         let lines = difference.lines();
         assert_eq!(lines.len(), 51);
         assert_eq!(lines[49], "route `r49` added");
-        assert_eq!(lines[50], "at the next start only: workers");
+        assert_eq!(lines[50], "by an upgrade (SIGUSR2) or a restart only: workers");
         assert!(difference.to_string().contains("; 30 more routes changed; "), "{difference}");
         assert!(Difference::between(&old, &old).lines().is_empty());
     }

@@ -1,5 +1,5 @@
-//! Where the process listens: sockets bound for each worker at the start and by reloads. It accepts nothing; workers do, and they
-//! close.
+//! Where the process listens: sockets bound for each worker at the start and by reloads, or handed down by the process before. It
+//! accepts nothing; workers do, and they close.
 
 use super::operator::tell;
 use crate::net::listener;
@@ -25,6 +25,41 @@ struct Open {
     /// The address as `listen` has it: of port 0 the place has another.
     asked: SocketAddr,
     place: Arc<Place>,
+    /// Its sockets, to be handed down to a later process. Workers have them by descriptors of their own, so that none of these
+    /// holds a socket open that they are to close: with the address these go first.
+    sockets: Arc<[TcpListener]>,
+}
+
+/// Sockets of one address that go from process to process.
+#[derive(Debug)]
+pub(super) struct Passed<S> {
+    /// The address as the `listen` of the process before had it, or what they are bound to.
+    pub(super) asked: SocketAddr,
+    /// [`Owner::Many`]: somebody else has them, too, and keeps them.
+    pub(super) owner: Owner,
+    /// One or more, each with a queue of its own.
+    pub(super) sockets: S,
+}
+
+impl<S> Passed<S>
+where
+    S: AsRef<[TcpListener]>,
+{
+    /// Are these the sockets for what `listen` says?
+    fn are_for(&self, address: SocketAddr) -> bool {
+        let bound = || self.sockets.as_ref().first().and_then(|socket| socket.local_addr().ok());
+        self.asked == address || bound() == Some(address)
+    }
+}
+
+/// What the process begins to listen with.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) listeners: Listeners,
+    /// For each worker, its sockets.
+    pub(super) by_worker: Vec<Vec<Bound>>,
+    /// Which of the passed addresses stand not in `listen`, in their order.
+    pub(super) unwanted: Vec<usize>,
 }
 
 /// What a reload could do about listeners.
@@ -39,41 +74,61 @@ pub(super) struct Change {
 }
 
 impl Listeners {
-    /// Binds everything that `listen` names, and says what each worker begins with: inherited sockets where an address was
-    /// passed down, else its own.
+    /// Binds everything that `listen` names, and says what each worker begins with: passed sockets where an address was passed
+    /// down, else its own. What is not wanted of those is closed here.
     ///
     /// # Errors
     /// In words, for the first address that cannot be had.
     pub(super) fn start(
         listen: &[SocketAddr],
-        mut inherited: Vec<TcpListener>,
+        passed: Vec<Passed<Vec<TcpListener>>>,
         workers: usize,
-    ) -> Result<(Self, Vec<Vec<Bound>>), String> {
+    ) -> Result<Start, String> {
         let mut listeners = Self { workers, open: Vec::new(), leaving: Vec::new(), places: 0 };
         let mut by_worker: Vec<Vec<Bound>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut passed: Vec<Option<_>> = passed.into_iter().map(Some).collect();
+        // Their ports are in use, by ourselves or by the process before.
+        let ports: Vec<u16> = passed.iter().flatten().filter_map(port_of).collect();
         for &address in listen {
-            let passed =
-                inherited.iter().position(|one| one.local_addr().is_ok_and(|local| local == address));
-            let (sockets, owner) = match passed {
-                Some(index) => (share(&inherited.swap_remove(index), workers), Owner::Many),
-                None => (listeners.bind(address), Owner::Worker),
+            let is_it = |one: &&mut Option<Passed<_>>| one.as_ref().is_some_and(|one| one.are_for(address));
+            let found = passed.iter_mut().find(is_it).and_then(Option::take);
+            let bound = match found {
+                Some(Passed { owner, sockets, .. }) => listeners.adopt(address, owner, sockets),
+                None => listeners.bind(address, &ports),
             };
-            let sockets = sockets.map_err(|error| format!("cannot listen on {address}: {error}"))?;
-            for (bound, mine) in listeners.opened(address, owner, sockets).into_iter().zip(&mut by_worker) {
-                mine.push(bound);
+            let bound = bound.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+            for (mine, bound) in by_worker.iter_mut().zip(bound) {
+                mine.extend(bound);
             }
         }
-        for unwanted in inherited {
-            let address =
-                unwanted.local_addr().map_or_else(|_| String::from("?"), |address| address.to_string());
-            tell(format_args!("the inherited listener on {address} stands not in `listen`: it is closed"));
-        }
-        Ok((listeners, by_worker))
+        let unwanted = passed.iter().enumerate().filter(|(_, one)| one.is_some()).map(|(index, _)| index);
+        Ok(Start { listeners, by_worker, unwanted: unwanted.collect() })
+    }
+
+    /// What a later process is given: everything that is open.
+    pub(super) fn to_pass(&self) -> Vec<Passed<Arc<[TcpListener]>>> {
+        let pass = |open: &Open| Passed {
+            asked: open.asked,
+            owner: open.place.owner(),
+            sockets: Arc::clone(&open.sockets),
+        };
+        self.open.iter().map(pass).collect()
+    }
+
+    /// All that was passed is a later process's now, but for what it did not want, in the order of [`Self::to_pass`].
+    pub(super) fn hand_over(&self, unwanted: &[usize]) {
+        let wanted = self.open.iter().enumerate().filter(|(index, _)| !unwanted.contains(index));
+        wanted.for_each(|(_, open)| open.place.hand_over());
     }
 
     /// The addresses in force, as `listen` has them.
     pub(super) fn asked(&self) -> Vec<SocketAddr> {
         self.open.iter().map(|open| open.asked).collect()
+    }
+
+    /// The process leaves: nothing is handed down any more, and the workers' descriptors are the last ones.
+    pub(super) fn forget(&mut self) {
+        self.open.clear();
     }
 
     /// Binds what is new in `wanted`, and forgets what is no longer in it. New sockets are there before old ones close, so that
@@ -84,11 +139,10 @@ impl Listeners {
         let kept = self.open.len() - removed.len();
         let mut refused = Vec::new();
         for &address in &added {
-            match self.bind(address) {
-                Ok(sockets) => {
-                    let bound = self.opened(address, Owner::Worker, sockets);
+            match self.bind(address, &[]) {
+                Ok(bound) => {
                     for (order, bound) in orders.iter_mut().zip(bound) {
-                        order.listen.push(bound);
+                        order.listen.extend(bound);
                     }
                 }
                 Err(error) => refused.push((address, error)),
@@ -98,6 +152,7 @@ impl Listeners {
         if !keeps_old {
             for address in removed {
                 let Some(index) = self.open.iter().position(|open| open.asked == address) else { continue };
+                // Its descriptors here are closed with it: the workers' are the last ones.
                 let place = self.open.remove(index).place;
                 for order in &mut orders {
                     order.close.push(place.number);
@@ -108,25 +163,37 @@ impl Listeners {
         Change { orders, refused, keeps_old }
     }
 
-    /// A socket for each worker on `address`.
-    fn bind(&mut self, address: SocketAddr) -> io::Result<Vec<TcpListener>> {
+    /// A socket for each worker on `address`, where the port is not in use but by ourselves and these.
+    fn bind(&mut self, address: SocketAddr, ports: &[u16]) -> io::Result<Vec<Vec<Bound>>> {
         // With SO_REUSEPORT a second Apex would take half of the connections without a word: so it is asked for alone first.
         // A port of our own is in use, by ourselves.
-        if !self.is_ours(address.port()) {
+        if !self.is_ours(address.port()) && !ports.contains(&address.port()) {
             listener::is_free(address)?;
         }
-        let mut bound = address;
         let mut sockets = Vec::new();
-        for _ in 0..self.workers {
-            let socket = listener::bind(bound)?;
-            // Of port 0 the first one takes a free port, and the others the same.
-            bound = socket.local_addr()?;
-            sockets.push(socket);
-        }
+        let bound = bind_more(&mut sockets, address, self.workers)?;
         if bound != address {
             tell(format_args!("{address} is {bound}"));
         }
-        Ok(sockets)
+        self.opened(address, Owner::Worker, sockets)
+    }
+
+    /// Takes over sockets that were passed down. Each stays, for connections may wait in its queue: where there are fewer workers
+    /// than sockets, some have several, and where there are more, they have new ones.
+    fn adopt(
+        &mut self,
+        asked: SocketAddr,
+        owner: Owner,
+        mut sockets: Vec<TcpListener>,
+    ) -> io::Result<Vec<Vec<Bound>>> {
+        sockets.iter().try_for_each(listener::adopt)?;
+        if owner == Owner::Worker
+            && let Some(first) = sockets.first()
+        {
+            let address = first.local_addr()?;
+            bind_more(&mut sockets, address, self.workers)?;
+        }
+        self.opened(asked, owner, sockets)
     }
 
     /// Has any of our own sockets that port, be it one that a worker is about to close?
@@ -140,22 +207,46 @@ impl Listeners {
             .any(|place| place.address.port() == port)
     }
 
-    /// Makes a place of sockets that are bound.
-    fn opened(&mut self, asked: SocketAddr, owner: Owner, sockets: Vec<TcpListener>) -> Vec<Bound> {
+    /// Makes a place of sockets that are bound, and gives them to the workers: each to one, or each to all where others have it.
+    fn opened(
+        &mut self,
+        asked: SocketAddr,
+        owner: Owner,
+        sockets: Vec<TcpListener>,
+    ) -> io::Result<Vec<Vec<Bound>>> {
         let address = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(asked);
-        let place = Arc::new(Place { number: self.places, address, owner });
+        let place = Arc::new(Place::new(self.places, address, owner));
+        let mut by_worker: Vec<Vec<Bound>> = (0..self.workers).map(|_| Vec::new()).collect();
+        for (index, socket) in sockets.iter().enumerate() {
+            let one = index % self.workers;
+            let takers = if owner == Owner::Worker { one..one + 1 } else { 0..self.workers };
+            for taker in &mut by_worker[takers] {
+                taker.push(Bound { socket: socket.try_clone()?, place: Arc::clone(&place) });
+            }
+        }
         self.places += 1;
-        let bound = |socket| Bound { socket, place: Arc::clone(&place) };
-        let sockets = sockets.into_iter().map(bound).collect();
-        self.open.push(Open { asked, place });
-        sockets
+        self.open.push(Open { asked, place, sockets: sockets.into() });
+        Ok(by_worker)
     }
 }
 
-/// One inherited socket for all workers.
-fn share(socket: &TcpListener, workers: usize) -> io::Result<Vec<TcpListener>> {
-    listener::adopt(socket)?;
-    (0..workers).map(|_| socket.try_clone()).collect()
+/// Binds until there are so many; says where.
+fn bind_more(
+    sockets: &mut Vec<TcpListener>,
+    mut address: SocketAddr,
+    count: usize,
+) -> io::Result<SocketAddr> {
+    while sockets.len() < count {
+        let socket = listener::bind(address)?;
+        // Of port 0 the first one takes a free port, and the others the same.
+        address = socket.local_addr()?;
+        sockets.push(socket);
+    }
+    Ok(address)
+}
+
+fn port_of(passed: &Passed<Vec<TcpListener>>) -> Option<u16> {
+    Some(passed.sockets.first()?.local_addr().ok()?.port())
 }
 
 /// What is in `these` and not `among`; of one that stands more often here, so many as it does.
@@ -194,7 +285,7 @@ mod tests {
 
     #[test]
     fn binds_what_is_new_and_leaves_what_is_gone() {
-        let (mut listeners, first) = Listeners::start(&[ANY], Vec::new(), 2).unwrap();
+        let Start { mut listeners, by_worker: first, .. } = Listeners::start(&[ANY], Vec::new(), 2).unwrap();
         let old = first[0][0].place.address;
         assert_eq!((first.len(), first[1][0].place.number), (2, 0));
         let Change { orders, refused, keeps_old } = listeners.change(&[ANY, ANY]);
@@ -217,7 +308,7 @@ mod tests {
     fn an_address_of_others_is_refused_and_the_rest_done() {
         let other = listener::bind(ANY).unwrap();
         let taken = other.local_addr().unwrap();
-        let (mut listeners, first) = Listeners::start(&[ANY], Vec::new(), 1).unwrap();
+        let Start { mut listeners, by_worker: first, .. } = Listeners::start(&[ANY], Vec::new(), 1).unwrap();
         let free = first[0][0].place.address;
         let Change { orders, refused, keeps_old } = listeners.change(&[taken, free]);
         assert_eq!((refused.len(), refused[0].0, keeps_old), (1, taken, false));
@@ -233,12 +324,65 @@ mod tests {
 
     #[test]
     fn a_place_that_every_worker_left_is_not_ours() {
-        let (mut listeners, first) = Listeners::start(&[ANY], Vec::new(), 1).unwrap();
+        let Start { mut listeners, by_worker: first, .. } = Listeners::start(&[ANY], Vec::new(), 1).unwrap();
         let old = first[0][0].place.address;
         let Change { orders, .. } = listeners.change(&[ANY, ANY]);
         listeners.change(&addresses(&orders[0]));
         assert!(listeners.is_ours(old.port()));
         drop(first);
         assert!(!listeners.is_ours(old.port()));
+    }
+
+    /// What a later process is given, as it comes there.
+    fn passed(listeners: &Listeners) -> Vec<Passed<Vec<TcpListener>>> {
+        let cloned = |one: Passed<Arc<[TcpListener]>>| Passed {
+            asked: one.asked,
+            owner: one.owner,
+            sockets: one.sockets.iter().map(|socket| socket.try_clone().unwrap()).collect(),
+        };
+        listeners.to_pass().into_iter().map(cloned).collect()
+    }
+
+    /// How many sockets each worker has.
+    fn counts(by_worker: &[Vec<Bound>]) -> Vec<usize> {
+        by_worker.iter().map(Vec::len).collect()
+    }
+
+    #[test]
+    fn every_socket_that_is_passed_has_a_worker_and_every_worker_a_socket() {
+        let Start { listeners, by_worker, .. } = Listeners::start(&[ANY, ANY], Vec::new(), 3).unwrap();
+        let [first, second] = [0, 1].map(|place: usize| by_worker[0][place].place.address);
+        for (workers, sockets) in [(1, vec![6]), (2, vec![4, 2]), (3, vec![2; 3]), (5, vec![2; 5])] {
+            let start = Listeners::start(&[ANY, ANY], passed(&listeners), workers).unwrap();
+            assert_eq!((counts(&start.by_worker), start.unwanted.len()), (sockets, 0), "{workers}");
+            let mut at: Vec<_> = start.by_worker.iter().flatten().map(|bound| bound.place.address).collect();
+            at.sort_unstable();
+            at.dedup();
+            assert!(at.len() == 2 && at.contains(&first) && at.contains(&second), "{at:?}");
+        }
+    }
+
+    #[test]
+    fn what_others_have_too_is_shared_and_stays_theirs() {
+        let socket = listener::bind(ANY).unwrap();
+        let asked = socket.local_addr().unwrap();
+        let passed = vec![Passed { asked, owner: Owner::Many, sockets: vec![socket] }];
+        let Start { listeners, by_worker, .. } = Listeners::start(&[asked], passed, 2).unwrap();
+        assert_eq!((counts(&by_worker), by_worker[1][0].place.owner()), (vec![1, 1], Owner::Many));
+        let again = &listeners.to_pass()[0];
+        assert_eq!((again.owner, again.sockets.len()), (Owner::Many, 1));
+    }
+
+    #[test]
+    fn addresses_come_and_go_from_process_to_process() {
+        let Start { listeners, by_worker, .. } = Listeners::start(&[ANY, ANY], Vec::new(), 1).unwrap();
+        let [stays, goes] = [0, 1].map(|place: usize| by_worker[0][place].place.address);
+        // The port of the one that goes is in use, and yet it can be had at another address.
+        let new = SocketAddr::from(([127, 0, 0, 2], goes.port()));
+        let start = Listeners::start(&[new, stays], passed(&listeners), 1).unwrap();
+        assert_eq!(start.unwanted, [1]);
+        listeners.hand_over(&start.unwanted);
+        let owners: Vec<_> = by_worker[0].iter().map(|bound| bound.place.owner()).collect();
+        assert_eq!(owners, [Owner::Successor, Owner::Worker]);
     }
 }

@@ -8,13 +8,17 @@ mod demo;
 pub mod diff;
 pub mod difference;
 pub mod explain;
+mod handover;
 mod listen;
 mod notify;
 mod operator;
+mod program;
 mod publish;
 mod resolve;
 pub mod run;
 mod signals;
+mod successor;
+mod upgrade;
 mod watch;
 
 use cli::Call;

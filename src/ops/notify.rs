@@ -24,6 +24,8 @@ pub(super) enum State<'a> {
     Reloading,
     /// It leaves.
     Stopping,
+    /// Another process has taken its place. Whatever is told from now on is that one's.
+    Replaced(u32),
 }
 
 impl Manager {
@@ -76,6 +78,7 @@ fn text(state: State<'_>) -> String {
             format!("RELOADING=1\nMONOTONIC_USEC={}\nSTATUS=reloading\n", process::monotonic_us())
         }
         State::Stopping => String::from("STOPPING=1\nSTATUS=leaving\n"),
+        State::Replaced(number) => format!("MAINPID={number}\n"),
     }
 }
 
@@ -100,14 +103,14 @@ mod tests {
         let name = format!("apex-notify-{}", std::process::id());
         let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         let before = process::monotonic_us();
-        let states = [State::Ready("two\nwords"), State::Reloading, State::Stopping];
+        let states = [State::Ready("two\nwords"), State::Reloading, State::Stopping, State::Replaced(7)];
         let texts = heard(&manager, format!("@{name}").as_ref(), &states);
         let pid = std::process::id();
         assert_eq!(texts[0], format!("READY=1\nMAINPID={pid}\nSTATUS=two words\n"));
         let since = texts[1].strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
         let since: u64 = since.lines().next().unwrap().parse().unwrap();
         assert!(before <= since && since <= process::monotonic_us(), "{since}");
-        assert_eq!(texts[2], "STOPPING=1\nSTATUS=leaving\n");
+        assert_eq!(texts[2..], ["STOPPING=1\nSTATUS=leaving\n", "MAINPID=7\n"]);
     }
 
     #[test]

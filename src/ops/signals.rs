@@ -1,12 +1,14 @@
 //! Signals, and everything else that wakes the control thread.
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use super::handover::Then;
+use super::upgrade::Progress;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 use std::io;
 use std::sync::mpsc::Sender;
 
 /// What the control thread is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum News {
     /// SIGHUP: read the file again.
     Reload,
@@ -14,6 +16,14 @@ pub(super) enum News {
     FileChanged,
     /// SIGTERM, SIGINT or SIGQUIT: leave.
     Leave,
+    /// SIGUSR2: start the binary again, and leave to it.
+    Upgrade,
+    /// So far is the process that was started for it.
+    Successor(Progress),
+    /// The process whose place this one takes lets it accept, or it is not to be, in words.
+    Go(Result<Then, String>),
+    /// No other process serves here, or not any more, and the service manager knows this one.
+    Alone,
     /// A worker has left.
     WorkerLeft,
 }
@@ -24,10 +34,14 @@ pub(super) enum News {
 /// # Errors
 /// No descriptor or thread is left.
 pub(super) fn listen(news: Sender<News>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT, SIGQUIT])?;
+    let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGUSR2])?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
-            let told = if signal == SIGHUP { News::Reload } else { News::Leave };
+            let told = match signal {
+                SIGHUP => News::Reload,
+                SIGUSR2 => News::Upgrade,
+                _ => News::Leave,
+            };
             if news.send(told).is_err() {
                 return;
             }

@@ -70,15 +70,15 @@ impl Worker {
             if listener.course != Course::Staying {
                 continue;
             }
-            let alone = listener.place.owner == Owner::Worker;
+            let owner = listener.place.owner();
             // Of a socket that others have, or where the kernel refuses, those who come last are left to the others, or reset.
-            let wait = if alone && net::listener::begin_no_more(&listener.socket).is_ok() {
-                HANDSHAKE_WAIT
+            let alone = owner == Owner::Worker && net::listener::begin_no_more(&listener.socket).is_ok();
+            let at = if alone { now.after(HANDSHAKE_WAIT) } else { now };
+            if owner == Owner::Successor {
+                listener.leave_to_others(&self.desk.poll, now);
             } else {
-                Duration::ZERO
-            };
-            let at = now.after(wait);
-            listener.course = Course::Closing { at };
+                listener.course = Course::Closing { at };
+            }
             self.accept_again = self.accept_again.min(at);
         }
     }
@@ -123,10 +123,8 @@ impl Worker {
             listener.ready |= std::mem::take(&mut listener.paused);
             match listener.course {
                 Course::Closing { at } if at <= now => {
-                    // From here on no event is needed, and none may come: where others have the socket, it would be told for ever.
-                    let _ = self.desk.poll.registry().deregister(&mut listener.socket);
+                    listener.end(&self.desk.poll, now.after(ENDING_MAX));
                     listener.ready = true;
-                    listener.course = Course::Ending { by: now.after(ENDING_MAX) };
                 }
                 Course::Closing { at } => self.accept_again = self.accept_again.min(at),
                 Course::Staying | Course::Ending { .. } => {}
@@ -225,7 +223,7 @@ mod tests {
     fn bound(number: u32, owner: Owner) -> Bound {
         let socket = net::listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = socket.local_addr().unwrap();
-        Bound { socket, place: Arc::new(Place { number, address, owner }) }
+        Bound { socket, place: Arc::new(Place::new(number, address, owner)) }
     }
 
     /// A worker that does not run, with one listener.
@@ -289,6 +287,21 @@ mod tests {
         // For them the door is open.
         let _late = TcpStream::connect(address).unwrap();
         assert!(other.accept().is_ok());
+    }
+
+    #[test]
+    fn who_waits_at_a_listener_that_was_handed_over_is_left_to_the_other_process() {
+        let first = bound(0, Owner::Worker);
+        let (place, other) = (Arc::clone(&first.place), first.socket.try_clone().unwrap());
+        let _waiting = TcpStream::connect(place.address).unwrap();
+        let mut worker = worker(first, Orders::new());
+        place.hand_over();
+        worker.stop_accepting();
+        worker.accept_more();
+        assert_eq!((worker.clients.len(), worker.listeners.len()), (0, 0));
+        // The door is not shut: both the one who waited and a later one come in there.
+        let _late = TcpStream::connect(place.address).unwrap();
+        assert!(other.accept().is_ok() && other.accept().is_ok());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crossbeam_queue::ArrayQueue;
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::Sender;
 
 /// Orders that wait for one worker. Each is a reload, and a worker takes them at its next turn: one that has so many waiting is
@@ -17,17 +18,39 @@ pub struct Place {
     pub number: u32,
     /// The address, with the port that it was given.
     pub address: SocketAddr,
+    owner: AtomicU8,
+}
+
+impl Place {
+    /// A place that sockets are bound at.
+    pub fn new(number: u32, address: SocketAddr, owner: Owner) -> Self {
+        Self { number, address, owner: AtomicU8::new(owner as u8) }
+    }
+
     /// Who has its sockets.
-    pub owner: Owner,
+    pub fn owner(&self) -> Owner {
+        match self.owner.load(Ordering::Acquire) {
+            0 => Owner::Worker,
+            1 => Owner::Many,
+            _ => Owner::Successor,
+        }
+    }
+
+    /// Its sockets are another process's from now on.
+    pub fn hand_over(&self) {
+        self.owner.store(Owner::Successor as u8, Ordering::Release);
+    }
 }
 
 /// Who has a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
-    /// One worker of this process.
+    /// This process alone.
     Worker,
     /// All workers, and maybe the process that handed it down: who waits there may be served by a later one.
     Many,
+    /// A process that has taken this one's place, and accepts who waits there.
+    Successor,
 }
 
 /// A worker's own socket at a place, bound and listening.

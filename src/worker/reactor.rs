@@ -79,17 +79,24 @@ impl Handle {
     }
 }
 
-/// Starts a worker. `left` is called in its thread as the last thing it does, also where it could not begin.
+/// Starts a worker. `begun` is called in its thread when all its listeners are registered, and `left` as the last thing it does.
+/// It accepts nobody before the phase is one of serving.
 ///
 /// # Errors
 /// No descriptor or thread is left.
-pub fn spawn(setup: Setup, left: impl FnOnce() + Send + 'static) -> io::Result<Handle> {
+pub fn spawn(
+    setup: Setup,
+    begun: impl FnOnce() + Send + 'static,
+    left: impl FnOnce() + Send + 'static,
+) -> io::Result<Handle> {
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), Key::new(Kind::Control, 0, 0).token())?;
     let orders = Orders::new();
     let taken = orders.clone();
     let thread = std::thread::Builder::new().name(format!("worker-{}", setup.number)).spawn(move || {
-        let cut = Worker::new(poll, setup, taken).run();
+        let worker = Worker::new(poll, setup, taken);
+        begun();
+        let cut = worker.run();
         left();
         cut
     })?;
@@ -161,13 +168,13 @@ impl Worker {
     /// Turns until the worker is to leave and nothing is open, or it is to end at once. Says how many exchanges were cut.
     fn run(mut self) -> u64 {
         let mut events = Events::with_capacity(EVENTS_MAX);
+        // What these polls tell of needs no keeping: of every listener it is taken that somebody waits.
+        while self.shared.phase() == Phase::Starting {
+            self.poll(&mut events, None);
+        }
         loop {
             let timeout = self.poll_timeout();
-            match self.desk.poll.poll(&mut events, timeout) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
-                Err(error) => panic!("epoll_wait failed: {error}"),
-            }
+            self.poll(&mut events, timeout);
             self.desk.clock.sample();
             self.look_at_shared();
             // A poll that was full has not told of everything.
@@ -201,6 +208,14 @@ impl Worker {
                 return self.leave();
             }
             self.desk.lines.flush();
+        }
+    }
+
+    fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) {
+        match self.desk.poll.poll(events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
+            Err(error) => panic!("epoll_wait failed: {error}"),
         }
     }
 

@@ -29,6 +29,8 @@ pub struct Published {
 /// What the process is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
+    /// Workers have their listeners, and accept nobody yet.
+    Starting,
     /// It serves.
     Serving,
     /// It accepts no more, finishes what is open and leaves.
@@ -62,11 +64,11 @@ impl<T> Deref for Apart<T> {
 }
 
 impl Shared {
-    /// A serving process with its first table.
+    /// A starting process with its first table.
     pub fn new(published: Published) -> Self {
         Self {
             published: Arc::new(ArcSwap::from_pointee(published)),
-            phase: AtomicU8::new(Phase::Serving as u8),
+            phase: AtomicU8::new(Phase::Starting as u8),
             connections: Apart::default(),
         }
     }
@@ -74,8 +76,9 @@ impl Shared {
     /// What the process is about.
     pub fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Acquire) {
-            0 => Phase::Serving,
-            1 => Phase::Leaving,
+            0 => Phase::Starting,
+            1 => Phase::Serving,
+            2 => Phase::Leaving,
             _ => Phase::Ending,
         }
     }

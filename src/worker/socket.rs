@@ -4,6 +4,7 @@ use super::arena::Key;
 use super::place::Place;
 use crate::exchange::Tick;
 use crate::route::backend::BackendId;
+use mio::Poll;
 use mio::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
@@ -37,6 +38,19 @@ impl Listener {
     /// Nobody waits that was not told of.
     pub(super) fn is_empty(&self) -> bool {
         !self.ready && !self.paused
+    }
+
+    /// Needs no more events, and may get none: where others have the socket, epoll would tell of it for ever. It closes as soon
+    /// as nobody waits, and then at the latest.
+    pub(super) fn end(&mut self, poll: &Poll, by: Tick) {
+        let _ = poll.registry().deregister(&mut self.socket);
+        self.course = Course::Ending { by };
+    }
+
+    /// Accepts nobody more, whoever waits: others do.
+    pub(super) fn leave_to_others(&mut self, poll: &Poll, now: Tick) {
+        self.end(poll, now);
+        (self.ready, self.paused) = (false, false);
     }
 }
 

@@ -11,11 +11,14 @@
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a broken expectation ends a test")]
 
 pub mod backend;
+pub mod load;
 pub mod measure;
 pub mod process;
+pub mod successor;
 pub mod wire;
 
 pub use backend::{Backend, Refusing};
+pub use load::{Clients, Met};
 pub use measure::{raise_descriptor_limit, say, size};
 pub use process::Apex;
 pub use wire::{End, Head, Message, Wire};

@@ -6,6 +6,7 @@
 use super::{SOON, Wire};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -24,8 +25,12 @@ const LOOK: Duration = Duration::from_millis(5);
 /// A running Apex.
 pub struct Apex {
     child: Child,
+    /// The process that serves: the child, or one that took its place.
+    pub(super) serving: Pid,
+    /// Processes that took the place of one before.
+    pub(super) successors: Vec<Pid>,
     addr: SocketAddr,
-    dir: Dir,
+    pub(super) dir: Dir,
     pub stdout: Lines,
     pub stderr: Lines,
 }
@@ -44,23 +49,30 @@ impl Apex {
 
     /// With variables of its environment, too.
     pub fn with_env(env: &[(&str, &str)], server: &str, routes: &str) -> Self {
+        Self::try_ports(free_addr, |addr, dir| {
+            fs::write(dir.file(), config(addr, server, routes)).unwrap();
+            spawn(&binary(), env, &dir.file(), Stdio::null())
+        })
+    }
+
+    /// Started by what `start` makes of an address and a folder with a file.
+    pub(super) fn try_ports(
+        mut choose: impl FnMut() -> SocketAddr,
+        mut start: impl FnMut(SocketAddr, &Dir) -> Child,
+    ) -> Self {
         for _ in 0..PORT_TRIES {
-            let mut apex = Self::spawn(env, server, routes);
+            let (dir, addr) = (Dir::new(), choose());
+            let mut child = start(addr, &dir);
+            let stdout = Lines::of(child.stdout.take().unwrap());
+            let stderr = Lines::of(child.stderr.take().unwrap());
+            let (serving, successors) = (Pid::from_child(&child), Vec::new());
+            let mut apex = Self { child, serving, successors, addr, dir, stdout, stderr };
             let Err(status) = apex.await_listening() else { return apex };
             let said = apex.stderr.all();
             let is_taken = said.iter().any(|line| line.to_lowercase().contains("in use"));
             assert!(is_taken, "Apex ended with {status}: {said:#?}");
         }
         panic!("no free port in {PORT_TRIES} tries");
-    }
-
-    fn spawn(env: &[(&str, &str)], server: &str, routes: &str) -> Self {
-        let (dir, addr) = (Dir::new(), free_addr());
-        fs::write(dir.file(), config(addr, server, routes)).unwrap();
-        let mut child = spawn(env, &dir.file());
-        let stdout = Lines::of(child.stdout.take().unwrap());
-        let stderr = Lines::of(child.stderr.take().unwrap());
-        Self { child, addr, dir, stdout, stderr }
     }
 
     /// Writes the file anew.
@@ -89,7 +101,7 @@ impl Apex {
     /// Stops all its threads, so that what happens before [`Apex::resume`] comes to one turn of a worker.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
-        let tasks = format!("/proc/{}/task", self.child.id());
+        let tasks = format!("/proc/{}/task", self.number());
         until("Apex does not stop", || {
             let mut threads = fs::read_dir(&tasks).unwrap();
             let is_stopped = |path: PathBuf| {
@@ -104,21 +116,14 @@ impl Apex {
         self.signal(Signal::CONT);
     }
 
-    /// Waits until it has ended.
+    /// Waits until the process that serves has ended.
     pub fn exit(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + SOON;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "Apex does not end: {:#?}", self.stderr.all());
-            self.stderr.pause();
-        }
+        self.exit_of(self.serving)
     }
 
-    /// Has it ended?
+    /// Has the process that serves ended?
     pub fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
+        self.status_of(self.serving).is_some()
     }
 
     /// Waits until connections are refused.
@@ -131,38 +136,50 @@ impl Apex {
 
     /// Resident memory, octets.
     pub fn resident_bytes(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.number())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         let kibibytes: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
         kibibytes * 1024
     }
 
-    /// Open sockets of the network, listeners among them.
+    /// Open sockets of the network, listeners among them, each once: of a listener there are two descriptors, a worker's and the
+    /// one that is kept for a later process.
     pub fn sockets(&self) -> usize {
+        self.socket_numbers().into_iter().collect::<HashSet<_>>().len()
+    }
+
+    /// The numbers by which the kernel knows them, once a descriptor.
+    pub fn socket_numbers(&self) -> Vec<String> {
+        Self::socket_numbers_of(self.serving)
+    }
+
+    /// Those of one of its processes; none of one that has ended.
+    pub(super) fn socket_numbers_of(process: Pid) -> Vec<String> {
         // The thread of the signals has sockets of its own, which the kernel lists elsewhere.
         let local = fs::read_to_string("/proc/net/unix").unwrap();
         let local: HashSet<&str> = local.lines().filter_map(|line| line.split_whitespace().nth(6)).collect();
-        let links = self.links();
+        let links = links_of(process);
         let numbers = links.iter().filter_map(|link| link.strip_prefix("socket:[")?.strip_suffix(']'));
-        numbers.filter(|number| !local.contains(number)).count()
+        numbers.filter(|number| !local.contains(number)).map(str::to_owned).collect()
+    }
+
+    /// How many sockets listen where [`Apex::addr`] says.
+    pub fn listening(&self) -> usize {
+        let table = fs::read_to_string("/proc/net/tcp").unwrap();
+        let port = format!(":{:04X}", self.addr.port());
+        // The fields are a number, the two addresses and the state, of which 0A is to listen.
+        let fields = table.lines().map(|line| line.split_whitespace().skip(1).take(3).collect::<Vec<_>>());
+        fields.filter(|fields| fields[0].ends_with(&port) && fields[2] == "0A").count()
     }
 
     /// Open descriptors of every kind.
     pub fn descriptors(&self) -> usize {
-        self.links().len()
+        links_of(self.serving).len()
     }
 
     /// Descriptors of pipes.
     pub fn pipes(&self) -> usize {
-        self.links().iter().filter(|link| link.starts_with("pipe:")).count()
-    }
-
-    /// What its descriptors are.
-    fn links(&self) -> Vec<String> {
-        let folder = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
-        // One that is closed meanwhile has no link any more.
-        let links = folder.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-        links.map(|link| link.to_string_lossy().into_owned()).collect()
+        links_of(self.serving).iter().filter(|link| link.starts_with("pipe:")).count()
     }
 
     /// Waits until so many sockets are open and no more.
@@ -185,7 +202,7 @@ impl Apex {
 
     /// Leaves it so many descriptors from now on beside those that are open.
     pub fn leave_descriptors(&self, count: usize) {
-        let folder = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        let folder = fs::read_dir(format!("/proc/{}/fd", self.number())).unwrap();
         let open: HashSet<usize> =
             folder.filter_map(|entry| entry.unwrap().file_name().to_string_lossy().parse().ok()).collect();
         // The limit is one of numbers, not of descriptors: gaps below it are free.
@@ -194,13 +211,23 @@ impl Apex {
         prlimit(Some(self.pid()), Resource::Nofile, limit).unwrap();
     }
 
-    /// The number of the process.
+    /// The number of the process that serves.
     pub fn number(&self) -> u32 {
-        self.child.id()
+        self.serving.as_raw_nonzero().get().unsigned_abs()
     }
 
     fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
+        self.serving
+    }
+
+    /// How the child ended, if it has.
+    pub(super) fn child_status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// The child, or who took its place.
+    pub(super) fn is_child(&self, process: Pid) -> bool {
+        process == Pid::from_child(&self.child)
     }
 
     fn await_listening(&mut self) -> Result<(), ExitStatus> {
@@ -223,7 +250,18 @@ impl Drop for Apex {
         // It may have ended by itself; either way it is collected here.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.end_successors();
     }
+}
+
+/// What the descriptors of a process are.
+fn links_of(process: Pid) -> Vec<String> {
+    let Ok(folder) = fs::read_dir(format!("/proc/{}/fd", process.as_raw_nonzero())) else {
+        return Vec::new();
+    };
+    // One that is closed meanwhile has no link any more.
+    let links = folder.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    links.map(|link| link.to_string_lossy().into_owned()).collect()
 }
 
 /// Looks until there is something; `missing` says what there should have been.
@@ -237,7 +275,7 @@ pub fn until<T>(missing: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-fn config(addr: SocketAddr, server: &str, routes: &str) -> String {
+pub(super) fn config(addr: SocketAddr, server: &str, routes: &str) -> String {
     let listen = if server.contains("listen = ") { String::new() } else { format!("listen = \"{addr}\"\n") };
     let workers = if server.contains("workers") { "" } else { "workers = 1" };
     format!("[server]\n{listen}{workers}\n{server}\n{routes}")
@@ -246,28 +284,43 @@ fn config(addr: SocketAddr, server: &str, routes: &str) -> String {
 /// The line of the file that the first line of the routes stands in, if `server` is empty.
 pub const FIRST_ROUTE_LINE: usize = 5;
 
-fn spawn(variables: &[(&str, &str)], file: &Path) -> Child {
-    let binary = env::var("APEX_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_apex").to_owned());
-    let wrap = env::var("APEX_WRAP").unwrap_or_default();
-    let mut words = wrap.split_whitespace().chain([binary.as_str()]);
+/// The binary under test.
+pub(super) fn binary() -> PathBuf {
+    env::var_os("APEX_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_apex")), PathBuf::from)
+}
+
+/// The path of a file as the process under test has it.
+fn inside(path: &Path) -> PathBuf {
     let root = env::var("APEX_ROOT").unwrap_or_default();
-    let inside = file.strip_prefix(&root).map_or(file.to_owned(), |path| Path::new("/").join(path));
-    let path = if root.is_empty() { file } else { &inside };
+    let path = path.to_path_buf();
+    if root.is_empty() {
+        path
+    } else {
+        path.strip_prefix(&root).map_or(path.clone(), |path| Path::new("/").join(path))
+    }
+}
+
+pub(super) fn spawn(program: &Path, variables: &[(&str, &str)], file: &Path, input: Stdio) -> Child {
+    let wrap = env::var("APEX_WRAP").unwrap_or_default();
+    let program = inside(program);
+    let mut words = wrap.split_whitespace().map(OsStr::new).chain([program.as_os_str()]);
     Command::new(words.next().unwrap())
         .args(words)
         .arg("--config")
-        .arg(path)
+        .arg(inside(file))
         .envs(variables.iter().copied())
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap()
 }
 
+/// Ports that tests of this process were given.
+static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+
 /// A port that is free now, and that no other test of this process was given.
 pub fn free_addr() -> SocketAddr {
-    static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
     loop {
         let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
         if GIVEN.lock().unwrap().insert(addr.port()) {
@@ -292,8 +345,15 @@ pub fn low_addr() -> SocketAddr {
     }
 }
 
+/// A listener of this process, on a port that no other test was given.
+pub fn listener() -> TcpListener {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    GIVEN.lock().unwrap().insert(listener.local_addr().unwrap().port());
+    listener
+}
+
 /// A directory that goes with its test.
-struct Dir(PathBuf);
+pub(super) struct Dir(PathBuf);
 
 impl Dir {
     fn new() -> Self {
@@ -304,8 +364,13 @@ impl Dir {
         Self(path)
     }
 
-    fn file(&self) -> PathBuf {
-        self.0.join("apex.toml")
+    pub(super) fn file(&self) -> PathBuf {
+        self.path("apex.toml")
+    }
+
+    /// The path of a file in it.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
     }
 }
 
@@ -370,7 +435,7 @@ impl Lines {
     }
 
     /// Waits for a line, but only a moment.
-    fn pause(&self) {
+    pub(super) fn pause(&self) {
         let (lines, changed) = &*self.0;
         drop(changed.wait_timeout(lines.lock().unwrap(), LOOK).unwrap());
     }

@@ -1,0 +1,74 @@
+//! Clients that come one after the other, each with a connection of its own, and what they meet with.
+
+use super::SOON;
+use super::process::until;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+/// What clients met with.
+#[derive(Debug, Default)]
+pub struct Met {
+    pub answered: AtomicUsize,
+    /// No connection: nobody listens there now.
+    pub refused: AtomicUsize,
+    /// A connection, but no answer.
+    pub lost: AtomicUsize,
+}
+
+/// A request over a connection of its own.
+fn ask_once(addr: SocketAddr) -> io::Result<bool> {
+    let mut socket = TcpStream::connect_timeout(&addr, SOON)?;
+    let mut ask = || -> io::Result<Vec<u8>> {
+        socket.set_read_timeout(Some(SOON))?;
+        socket.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer)?;
+        Ok(answer)
+    };
+    Ok(ask().is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(b"here")))
+}
+
+/// Clients that come one after the other on so many threads, until they are told to stop.
+pub struct Clients {
+    met: Arc<Met>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Clients {
+    pub fn come(addr: SocketAddr, threads: usize) -> Self {
+        let (met, stop) = (Arc::new(Met::default()), Arc::new(AtomicBool::new(false)));
+        let threads = (0..threads).map(|_| {
+            let (met, stop) = (Arc::clone(&met), Arc::clone(&stop));
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let count = match ask_once(addr) {
+                        Ok(true) => &met.answered,
+                        Ok(false) => &met.lost,
+                        Err(_) => &met.refused,
+                    };
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        });
+        Self { threads: threads.collect(), met, stop }
+    }
+
+    /// Waits until so many more have been answered, or refused.
+    pub fn await_more(&self, of: impl Fn(&Met) -> &AtomicUsize, count: usize) {
+        let wanted = of(&self.met).load(Ordering::Relaxed) + count;
+        until("clients meet with nothing new", || {
+            thread::yield_now();
+            (of(&self.met).load(Ordering::Relaxed) >= wanted).then_some(())
+        });
+    }
+
+    pub fn stop(self) -> Met {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+        Arc::into_inner(self.met).unwrap()
+    }
+}
