@@ -2,6 +2,7 @@
 
 use apex::config::{self, Config, Problems, Server};
 use apex::route::spec::Balancing;
+use std::path::Path;
 use std::time::Duration;
 
 const SHIPPED: &str = include_str!("../apex.toml");
@@ -97,6 +98,7 @@ trusted_proxies = ["10.0.0.0/8", "::1"]
 via = "edge-1"
 request_id = true
 watch = true
+pid_file = "/run/apex.pid"
 
 [[routes]]
 name = "one"
@@ -125,6 +127,7 @@ backends = [{ url = "http://b" }]
     assert_eq!(server.shutdown_timeout, Duration::from_secs(10));
     assert_eq!(server.shutdown_delay, Duration::from_millis(500));
     assert_eq!(server.upgrade_timeout, Duration::from_millis(2500));
+    assert_eq!(server.pid_file.as_deref(), Some(Path::new("/run/apex.pid")));
     assert_eq!((server.head.head_bytes_max, server.head.fields_max), (8192, 512));
     assert_eq!((server.head.target_bytes_max, server.body_bytes_max), (8000, Some(1000)));
     assert_eq!((server.via.as_deref(), server.request_id), (Some("edge-1"), true));
@@ -275,6 +278,9 @@ fn wrong_values_of_the_server() {
         ("trusted_proxies = [\"10.0.0.1/8\"]", 20, "the network is \"10.0.0.0/8\""),
         ("trusted_proxies = [\"::/0\", \"10.0.0.0/40\"]", 28, "from 0 to 32"),
         ("via = \"my proxy\"", 7, "is no name for `Via`"),
+        ("pid_file = \"\"", 12, "is not the path of a file"),
+        ("pid_file = \"/run/\"", 12, "for example \"/run/apex.pid\""),
+        ("pid_file = 7", 12, "expected a path in quotes"),
         ("via = true", 7, "expected a name in quotes, found a boolean"),
         ("trusted_proxies = [10]", 20, "expected a network in quotes, found a whole number"),
         ("watch = no", 9, "write `false`"),

@@ -12,6 +12,7 @@ mod support;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -277,9 +278,11 @@ fn a_file_that_a_new_process_cannot_serve_leaves_the_old_one_serving() {
     let apex = Apex::linked(&[], "", &routes);
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = listen(&[apex.addr(), other.local_addr().unwrap()]);
-    for (server, routes, why) in
-        [("", "nonsense", "apex.toml:5:"), (&*taken, &*routes, "cannot listen on 127.0.0.1:")]
-    {
+    for (server, routes, why) in [
+        ("", "nonsense", "apex.toml:5:"),
+        (&*taken, &*routes, "cannot listen on 127.0.0.1:"),
+        ("pid_file = \"/no/such/folder/pid\"", &*routes, "/no/such/folder/pid cannot be written: "),
+    ] {
         apex.rewrite(server, routes);
         let before = apex.stderr.all().len();
         apex.signal(Signal::USR2);
@@ -492,4 +495,43 @@ fn the_variable_alone_changes_nothing() {
     let origin = origin();
     let apex = Apex::with_env(&[("APEX_UPGRADE", "1")], "", &all(&[origin.addr()]));
     assert_eq!(apex.client().ask(get("/")).text(), "here");
+}
+
+#[test]
+fn the_pid_file_has_the_number_of_who_serves() {
+    let origin = origin();
+    let routes = all(&[origin.addr()]);
+    let mut apex = Apex::linked(&[], "", &routes);
+    let [path, other] = ["pid", "other"].map(|name| apex.beside(name));
+    let keys = |path: &Path| format!("pid_file = \"{}\"", path.display());
+    let read = |path: &Path| fs::read_to_string(path).unwrap();
+    let reload = |apex: &Apex, server: &str| {
+        apex.rewrite(server, &routes);
+        let before = apex.stderr.all().len();
+        apex.signal(Signal::HUP);
+        said(apex, before, ": reloaded ")
+    };
+    assert!(reload(&apex, &keys(&path)).ends_with(": server: pid_file"));
+    assert_eq!(read(&path), format!("{}\n", apex.number()));
+    // Who takes the place takes the file, and it outlives the one that leaves.
+    let old = apex.upgrade();
+    assert_eq!(apex.exit_of(old).code(), Some(0));
+    assert_eq!(read(&path), format!("{}\n", apex.number()));
+    // With another name for it, the one that leaves takes its own along.
+    apex.rewrite(&keys(&other), &routes);
+    let old = apex.upgrade();
+    assert_eq!(apex.exit_of(old).code(), Some(0));
+    assert_eq!(read(&other), format!("{}\n", apex.number()));
+    assert!(!path.exists());
+    // Where it cannot be written it stays where it was, and all else is done.
+    let before = apex.stderr.all().len();
+    let words = reload(&apex, &format!("{}\nvia = \"x\"", keys(Path::new("/no/such/folder/pid"))));
+    assert!(words.ends_with(": server: via"), "{words}");
+    said(&apex, before, "the PID file /no/such/folder/pid cannot be written: No such file or directory");
+    assert!(other.exists());
+    assert!(reload(&apex, &keys(&path)).ends_with(": server: via, pid_file"));
+    assert!(path.exists() && !other.exists());
+    apex.signal(Signal::TERM);
+    assert_eq!(apex.exit().code(), Some(0));
+    assert!(!path.exists());
 }

@@ -6,6 +6,7 @@ use crate::http::limits::{FIELDS_CEILING, HeadLimits};
 use crate::net::network::Network;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -75,6 +76,8 @@ pub struct Server {
     pub request_id: bool,
     /// Reload when the file changes. Default `false`.
     pub watch: bool,
+    /// The file that has the number of the process while it serves. Default: none.
+    pub pid_file: Option<PathBuf>,
 }
 
 impl Default for Server {
@@ -99,6 +102,7 @@ impl Default for Server {
             via: None,
             request_id: false,
             watch: false,
+            pid_file: None,
         }
     }
 }
@@ -144,6 +148,7 @@ pub(super) fn server<'t>(walk: &mut Walk<'t>, value: Option<Spanned<DeValue<'t>>
         via: it.take("via").and_then(|value| via(walk, value)),
         request_id: walk.flag(it, "request_id", default.request_id),
         watch: walk.flag(it, "watch", default.watch),
+        pid_file: it.take("pid_file").and_then(|value| pid_file(walk, value)),
     };
     walk.close(section);
     server
@@ -273,6 +278,18 @@ fn via<'t>(walk: &mut Walk<'t>, value: Spanned<DeValue<'t>>) -> Option<String> {
         what,
         format!("letters, digits, `-`, `.` and `_`, at most {VIA_BYTES_MAX}: for example \"apex\""),
     );
+    None
+}
+
+/// The path of a file, by which no process is started and no folder made: whether it can be written is seen at the start.
+fn pid_file<'t>(walk: &mut Walk<'t>, value: Spanned<DeValue<'t>>) -> Option<PathBuf> {
+    let text = walk.value::<String>(value, "a path in quotes")?;
+    let path = text.get_ref();
+    if Path::new(path).file_name().is_some() && !path.ends_with('/') && !path.contains('\0') {
+        return Some(PathBuf::from(text.into_inner()));
+    }
+    let what = format!("{} is not the path of a file", quoted(path));
+    walk.wrong(text.span(), what, "for example \"/run/apex.pid\"");
     None
 }
 

@@ -51,6 +51,7 @@ pub(super) const SERVER: Shape = Shape {
         "via",
         "request_id",
         "watch",
+        "pid_file",
     ],
 };
 

@@ -5,6 +5,7 @@ use super::difference::Difference;
 use super::listen::{Change, Listeners};
 use super::notify::{Manager, State};
 use super::operator::{tell, tell_text};
+use super::pid_file::PidFile;
 use super::program::Program;
 use super::publish::{prepare, put_in_force};
 use super::resolve::Resolver;
@@ -44,6 +45,7 @@ pub(super) struct Control<'a> {
     pub(super) program: Option<Program>,
     /// The upgrade under way.
     pub(super) upgrade: Option<Upgrade>,
+    pub(super) pid_file: PidFile,
     pub(super) manager: Manager,
     /// The descriptor limit.
     pub(super) descriptors: u64,
@@ -215,6 +217,11 @@ impl Control<'_> {
                 // What could not be changed is as it was, so that the next reload tells of it again.
                 config.server.listen = self.listeners.asked();
                 config.server.workers = self.config.server.workers;
+                if let Err(words) = self.pid_file.follow(config.server.pid_file.as_deref()) {
+                    config.server.pid_file = self.pid_file.path().map(Path::to_path_buf);
+                    difference.server.retain(|&key| key != "pid_file");
+                    troubles.push(words);
+                }
                 self.retired.take(old, std::mem::replace(&mut self.config, config));
                 tell(format_args!("reloaded {} in {millis} ms: {difference}", path.display()));
                 for trouble in troubles {

@@ -120,6 +120,7 @@ fn server_keys(old: &Server, new: &Server) -> (Vec<&'static str>, Vec<&'static s
         ("request_id", old.request_id != new.request_id),
         ("access_log", old.access_log != new.access_log),
         ("watch", old.watch != new.watch),
+        ("pid_file", old.pid_file != new.pid_file),
     ];
     let at_start = [("workers", old.workers != new.workers)];
     let differing = |keys: &[(&'static str, bool)]| {

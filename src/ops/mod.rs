@@ -12,6 +12,7 @@ mod handover;
 mod listen;
 mod notify;
 mod operator;
+mod pid_file;
 mod program;
 mod publish;
 mod resolve;

@@ -8,6 +8,7 @@ use super::handover::Then;
 use super::listen::{Listeners, Start};
 use super::notify::Manager;
 use super::operator::{self, tell};
+use super::pid_file::Staged;
 use super::program::Program;
 use super::publish::first;
 use super::resolve::Resolver;
@@ -71,12 +72,14 @@ fn serve(config: Config, path: Option<&Path>, known: Option<Mark>, given: Given)
     let log = open_log()?;
     let retired = Retired::start().map_err(|error| format!("no thread is left: {error}"))?;
     let workers = start_workers(by_worker, epoch, &shared, &log, &news)?;
+    let pid_file = Staged::write(config.server.pid_file.as_deref())?;
     let then = match &predecessor {
         Some(predecessor) => predecessor.await_go(unwanted, &news, &received)?,
         None => alone(&asked, &unwanted, &news),
     };
     shared.set_phase(Phase::Serving);
     workers.iter().for_each(Handle::wake);
+    let pid_file = pid_file.put();
     if then == Then::Reload {
         let _ = news.send(News::Reload);
     }
@@ -94,6 +97,7 @@ fn serve(config: Config, path: Option<&Path>, known: Option<Mark>, given: Given)
         workers,
         program,
         upgrade: None,
+        pid_file,
         manager: Manager::from_env(),
         descriptors,
         news,
