@@ -101,7 +101,7 @@ fn hold(server: &str, count: usize, span: Duration) -> Outcome {
     with.say("with them");
     let held = apex.resident_bytes();
     let outcome = slow.leave();
-    apex.await_sockets(sockets, "behind the slow clients");
+    apex.await_sockets_at_most(sockets, "sockets of the slow clients are open");
     let behind = Latencies::of(&apex, span / 4);
     behind.say("behind them");
     let after = apex.resident_bytes();

@@ -23,7 +23,7 @@ pub(crate) struct Kind {
     /// As the table and the field `X-Server` say it.
     pub(crate) name: &'static str,
     pub(crate) programs: &'static [&'static str],
-    /// Packages of Python.
+    /// Packages of Python or Node.
     pub(crate) packages: &'static [&'static str],
     /// It closes its connection after each answer.
     pub(crate) closes: bool,
@@ -85,7 +85,7 @@ pub(crate) const SERVERS: &[Kind] = &[
     Kind {
         name: "node",
         programs: &[NODE],
-        packages: &[],
+        packages: &["ws"],
         closes: false,
         has_websocket: true,
         lacks: &[],
