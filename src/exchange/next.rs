@@ -1,7 +1,7 @@
 //! The order of steps: which one is next in each stage. It performs nothing.
 
 use super::pump::{Body, Move};
-use super::state::{Answer, Exchange, Stage};
+use super::state::{Answer, DISCARD_BYTES_MAX, Exchange, Stage};
 use super::step::{Fate, Side, Step};
 use crate::http::head::Persistence;
 
@@ -36,8 +36,12 @@ impl Exchange {
         }
     }
 
+    /// What comes behind the answer is read within bounds: beyond, it stays with the kernel until the client closes or the time is
+    /// up. Closed upon at once, it would turn the close into a reset, before the client has looked at the answer.
     fn read_from_client(&self) -> Step {
-        if self.request.source.ready { Step::Read(Side::Client) } else { Step::Wait }
+        let source = self.request.source;
+        let enough = self.discarded > DISCARD_BYTES_MAX && !source.closing;
+        if source.ready && !enough { Step::Read(Side::Client) } else { Step::Wait }
     }
 
     /// The response was given to the client whole; what becomes of the connection?

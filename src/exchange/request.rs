@@ -3,7 +3,7 @@
 use super::account::{Account, Cause};
 use super::pump::{Body, Truncated};
 use super::rules::{Given, Notes, RequestIds, Serving};
-use super::state::{Answer, Asked, CLIENT_GONE, DISCARD_BYTES_MAX, Exchange, Pace, Stage};
+use super::state::{Answer, Asked, CLIENT_GONE, Exchange, Pace, Stage};
 use super::step::{Outcome, Side};
 use super::tick::Tick;
 use crate::http::field;
@@ -75,13 +75,10 @@ impl Exchange {
         }
     }
 
-    /// Bytes behind the last answer are read within bounds only.
+    /// Bytes behind the last answer are read, and belong to nobody.
     fn threw_away(&mut self, count: usize) {
         self.discarded += count as u64;
         self.request.incoming.clear();
-        if self.discarded > DISCARD_BYTES_MAX {
-            self.stage = Stage::Over;
-        }
     }
 
     /// A peer closed its sending side.
