@@ -13,8 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::process::{free_addr, until};
@@ -23,23 +23,6 @@ use support::{Apex, Backend, Clients, SOON, Wire, all, get, ok, size};
 
 fn origin() -> Backend {
     Backend::answering(ok("here"))
-}
-
-/// A backend that holds each request until it is told to answer; it tells when it has one.
-fn held() -> (Backend, mpsc::Receiver<()>, mpsc::Sender<()>) {
-    let (tell, asked) = mpsc::channel();
-    let (release, released) = mpsc::channel();
-    let released = std::sync::Mutex::new(released);
-    let backend = Backend::start(move |_, mut wire| {
-        while wire.try_request().is_some() {
-            tell.send(()).unwrap();
-            if released.lock().unwrap().recv_timeout(SOON).is_err() {
-                return;
-            }
-            wire.try_send(ok("held"));
-        }
-    });
-    (backend, asked, release)
 }
 
 fn await_refused(addr: SocketAddr) {
@@ -151,7 +134,7 @@ fn who_asks_again_and_again_over_one_connection_is_always_answered() {
 
 #[test]
 fn an_exchange_under_way_ends_where_it_began() {
-    let (backend, asked, release) = held();
+    let (backend, asked, release) = Backend::held();
     let mut apex = Apex::linked(&[], "", &all(&[backend.addr()]));
     let mut client = apex.client();
     client.send(get("/"));
@@ -202,7 +185,7 @@ fn a_tunnel_stays_until_the_time_is_up() {
 
 #[test]
 fn the_first_signal_to_one_that_leaves_cuts_nothing() {
-    let (backend, asked, release) = held();
+    let (backend, asked, release) = Backend::held();
     let mut apex = Apex::linked(&[], "", &all(&[backend.addr()]));
     let mut clients = [apex.client(), apex.client()];
     for client in &mut clients {
@@ -449,7 +432,7 @@ fn listeners_of_socket_activation_live_on() {
 
 #[test]
 fn a_new_process_has_nothing_of_the_old_one_but_its_listeners() {
-    let (backend, asked, release) = held();
+    let (backend, asked, release) = Backend::held();
     let mut apex = Apex::linked(&[], "workers = 2", &all(&[backend.addr()]));
     let mut client = apex.client();
     client.send(get("/"));

@@ -19,23 +19,6 @@ fn await_answer(apex: &Apex, target: &str, wanted: &str) {
     until(wanted, || (apex.client().ask(get(target)).text() == wanted).then_some(()));
 }
 
-/// A backend that answers when it is told to; it tells when it is asked.
-fn held() -> (Backend, mpsc::Receiver<()>, mpsc::Sender<()>) {
-    let (tell, asked) = mpsc::channel();
-    let (release, released) = mpsc::channel();
-    let released = std::sync::Mutex::new(released);
-    let backend = Backend::start(move |_, mut wire| {
-        while wire.try_request().is_some() {
-            tell.send(()).unwrap();
-            if released.lock().unwrap().recv_timeout(SOON).is_err() {
-                return;
-            }
-            wire.try_send(ok("held"));
-        }
-    });
-    (backend, asked, release)
-}
-
 #[test]
 fn a_new_file_takes_effect_without_closing_anything() {
     let (one, two) = (Backend::answering(ok("one")), Backend::answering(ok("two")));
@@ -50,7 +33,7 @@ fn a_new_file_takes_effect_without_closing_anything() {
 
 #[test]
 fn an_exchange_under_way_keeps_its_backend() {
-    let (backend, asked, release) = held();
+    let (backend, asked, release) = Backend::held();
     let two = Backend::answering(ok("two"));
     let apex = Apex::start(&all(&[backend.addr()]));
     let mut client = apex.client();
@@ -164,7 +147,7 @@ fn an_exchange_with_a_backend_that_went_ends_and_its_connection_closes() {
 
 #[test]
 fn counts_of_a_backend_that_stays_are_kept() {
-    let (one, asked, release) = held();
+    let (one, asked, release) = Backend::held();
     let two = Backend::answering(ok("two"));
     let least = |backends: &[_]| route("all", "load_balancing = \"least_connections\"", backends);
     let apex = Apex::start(&least(&[one.addr()]));
@@ -195,7 +178,7 @@ fn counts_of_a_backend_that_stays_are_kept() {
 
 #[test]
 fn timeouts_and_limits_change_for_new_exchanges_alone() {
-    let (backend, asked, release) = held();
+    let (backend, asked, release) = Backend::held();
     let routes = all(&[backend.addr()]);
     let apex = Apex::start(&routes);
     let (mut upload, mut waiting, mut client) = (apex.client(), apex.client(), apex.client());
@@ -275,7 +258,7 @@ fn no_request_is_lost_while_files_change() {
 
 #[test]
 fn an_orderly_end_finishes_what_is_open() {
-    let (backend, asked, release) = held();
+    let (backend, asked, release) = Backend::held();
     let mut apex = Apex::start(&all(&[backend.addr()]));
     let (mut client, mut idle) = (apex.client(), apex.client());
     client.send(get("/"));
@@ -368,7 +351,7 @@ fn who_is_about_to_ask_is_served_at_an_orderly_end() {
 
 #[test]
 fn an_orderly_end_does_not_wait_for_ever() {
-    let (backend, asked, _release) = held();
+    let (backend, asked, _release) = Backend::held();
     let mut apex = Apex::with("shutdown_timeout_secs = 0.5", &all(&[backend.addr()]));
     let mut client = apex.client();
     client.send(get("/"));
@@ -383,7 +366,7 @@ fn an_orderly_end_does_not_wait_for_ever() {
 #[test]
 fn a_second_signal_ends_it_at_once() {
     for second in [Signal::TERM, Signal::INT] {
-        let (backend, asked, _release) = held();
+        let (backend, asked, _release) = Backend::held();
         let mut apex = Apex::start(&all(&[backend.addr()]));
         let mut client = apex.client();
         client.send(get("/"));

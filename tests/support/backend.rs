@@ -1,11 +1,12 @@
 //! A backend whose every move a test writes down, and one that nobody listens at.
 
-use super::Wire;
+use super::{SOON, Wire, ok};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// A scripted backend: each connection it accepts runs the script in a thread of its own.
@@ -40,6 +41,23 @@ impl Backend {
     pub fn answering(answer: impl Into<Vec<u8>>) -> Self {
         let answer = answer.into();
         Self::start(move |_, mut wire| while wire.try_request().is_some() && wire.try_send(&answer) {})
+    }
+
+    /// Holds each request until it is told to answer `held`; it tells when it has one.
+    pub fn held() -> (Self, Receiver<()>, Sender<()>) {
+        let (tell, asked) = mpsc::channel();
+        let (release, released) = mpsc::channel();
+        let released = Mutex::new(released);
+        let backend = Self::start(move |_, mut wire| {
+            while wire.try_request().is_some() {
+                tell.send(()).unwrap();
+                if released.lock().unwrap().recv_timeout(SOON).is_err() {
+                    return;
+                }
+                wire.try_send(ok("held"));
+            }
+        });
+        (backend, asked, release)
     }
 
     pub fn addr(&self) -> SocketAddr {
