@@ -2,6 +2,8 @@
 
 from html import escape
 
+from . import report
+
 WIDTH, LABEL_WIDTH, BAR_WIDTH = 720, 120, 400
 ROW_HEIGHT, HEAD_HEIGHT, GAP = 20, 26, 14
 COLOURS = {"floor": "#8a8f98", "apex": "#c2410c", "peer": "#3b6ea5"}
@@ -60,10 +62,10 @@ def cost(results, roles):
     for workload, table in results:
         if workload.idle or not table:
             continue
-        floor = min((row["cpu_ns"] for label, row in table.items() if roles[label] == "floor"), default=None)
         rows = []
         for label, row in plain(table, roles):
-            words = f"{row['cpu_ns'] / 1e3:,.1f} µs" + (f" = {row['cpu_ns'] / floor:.2f} × relay" if floor else "")
+            times = report.times(row, "relay")
+            words = f"{row['cpu_ns'] / 1e3:,.1f} µs" + (f" = {times:.2f} × relay" if times else "")
             rows.append((label, roles[label], [(row["user_ns"], USER_OPACITY), (row["system_ns"], 1)], words))
         most = max(row["cpu_ns"] for row in table.values())
         y = panel(parts, y, f"{workload.name}: {workload.title}", rows, most)
@@ -78,8 +80,7 @@ def summary(results, roles):
     for workload, table in results:
         if workload.idle or workload.variant:
             continue
-        floor = min((row["cpu_ns"] for label, row in table.items() if roles[label] == "floor"), default=None)
-        if not floor:
+        if not any(roles[label] == "floor" for label in table):
             continue
         best = {}
         for label, row in plain(table, roles):
@@ -90,8 +91,9 @@ def summary(results, roles):
         peers = sorted(pair for pair in best.values() if roles[pair[1]] == "peer")[:2]
         rows = []
         for label in apexes + [label for _, label in peers]:
-            times = table[label]["cpu_ns"] / floor
-            rows.append((label, roles[label], [(min(times, most), 1)], f"{times:.2f}"))
+            times = report.times(table[label], "relay")
+            if times:
+                rows.append((label, roles[label], [(min(times, most), 1)], f"{times:.2f}"))
         y = panel(parts, y, workload.title, rows, most)
     x = LABEL_WIDTH + 8 + BAR_WIDTH / most
     parts.append(f'<line x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{y - GAP}" stroke="#1f2328" stroke-dasharray="3 3"/>')

@@ -66,16 +66,21 @@ def figures(workload, spans, calls):
 
 
 def bases(table, roles):
-    """What the ratios are of: the cheapest mode of the relay, and the cheapest peer."""
+    """Whom the ratios are to, by column: the cheapest mode of the relay, the cheapest peer, and the first build of Apex."""
     def cheapest(role):
-        costs = [row["cpu_ns"] for label, row in table.items() if roles[label] == role and "+" not in label]
-        return min(costs, default=None)
+        costs = [(row["cpu_ns"], label) for label, row in table.items() if roles[label] == role and "+" not in label]
+        return min(costs, default=(None, None))[1]
 
-    return cheapest("floor"), cheapest("peer")
+    builds = [label for label in table if roles[label] == "apex"]
+    return {"relay": cheapest("floor"), "peer": cheapest("peer"), "first": builds[0] if len(builds) > 1 else None}
 
 
-def ratio(value, base):
-    return f"{value / base:.2f}" if base else "-"
+def compare(table, measured, roles):
+    """Says of each contender of one workload how it stands to those."""
+    for column, base in bases(table, roles).items():
+        for label, row in table.items():
+            if base and (column != "first" or roles[label] == "apex"):
+                row.setdefault("stands_to", {})[column] = paired(measured[label], measured[base])
 
 
 def paired(spans, first):
@@ -83,6 +88,12 @@ def paired(spans, first):
     pairs = zip(spans, first)
     ratios = sorted(cost(one) / cost(other) for one, other in pairs if other["answers"] and one["answers"])
     return (statistics.median(ratios), ratios[0], ratios[-1]) if ratios else None
+
+
+def times(row, column):
+    """The ratio of that column, where there is one."""
+    found = row.get("stands_to", {}).get(column)
+    return found[0] if found else None
 
 
 def markdown(results, roles):
@@ -100,21 +111,21 @@ def markdown(results, roles):
 
 
 def rows(workload, table, roles):
-    floor, peer = bases(table, roles)
     names = ["proxy", "CPU µs", "user", "system", "× relay", "× best peer"]
     names += ["CPU s/GB"] if workload.bulk else []
-    builds = any(row.get("paired") for row in table.values())
-    names += ["× first build (from, to)"] if builds else []
+    builds = bases(table, roles)["first"]
+    names += [f"× {builds} (from, to)"] if builds else []
     names += ["requests/s", "core busy", "p50 µs", "p99 µs", "p99.9 µs", "calls", "RSS MB", "errors"]
     names += ["behind"] if workload.rate else []
     lines = ["| " + " | ".join(names) + " |", "| --- |" + " ---: |" * (len(names) - 1)]
     order = {"floor": 0, "apex": 1, "peer": 2}
     for label, row in sorted(table.items(), key=lambda item: (order[roles[item[0]]], item[1]["cpu_ns"])):
         cells = [label, f"{row['cpu_ns'] / 1e3:.2f}", f"{row['user_ns'] / 1e3:.2f}", f"{row['system_ns'] / 1e3:.2f}"]
-        cells += [ratio(row["cpu_ns"], floor), ratio(row["cpu_ns"], peer)]
+        ratios = [times(row, column) for column in ("relay", "peer")]
+        cells += ["-" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
         cells += [f"{row['cpu_s_per_gb']:.3f}"] if workload.bulk else []
         if builds:
-            cells += ["{:.3f} ({:.2f}, {:.2f})".format(*row["paired"]) if row.get("paired") else ""]
+            cells += ["{:.3f} ({:.2f}, {:.2f})".format(*row["stands_to"]["first"]) if times(row, "first") else ""]
         cells += [f"{row['requests_per_sec']:,.0f}", f"{row['busy'] * 100:.0f} %"]
         cells += [f"{row[name]:,.0f}" for name in ("p50_us", "p99_us", "p999_us")]
         cells += [f"{row['calls_total']:.2f}" if row["calls_total"] else "-"]

@@ -74,7 +74,16 @@ class Figures(unittest.TestCase):
     def test_ratios_are_of_the_cheapest_plain_one(self):
         roles = {"r": "floor", "s": "floor", "p": "peer", "q": "peer", "p+log": "peer", "a": "apex"}
         table = {label: {"cpu_ns": cost} for label, cost in zip(roles, (20, 10, 50, 40, 5, 15))}
-        self.assertEqual(report.bases(table, roles), (10, 40))
+        self.assertEqual(report.bases(table, roles), {"relay": "s", "peer": "q", "first": None})
+        table["a+log"], roles["a+log"] = {"cpu_ns": 20}, "apex"
+        self.assertEqual(report.bases(table, roles)["first"], "a")
+
+    def test_a_machine_that_slows_down_changes_no_ratio(self):
+        roles = {"relay": "floor", "a": "apex", "n": "peer"}
+        measured = {"relay": [span(10), span(40)], "a": [span(12), span(48)], "n": [span(24), span(96)]}
+        table = {label: report.figures(workloads.BY_NAME["small"], spans, None) for label, spans in measured.items()}
+        report.compare(table, measured, roles)
+        self.assertEqual(table["a"]["stands_to"], {"relay": (1.2, 1.2, 1.2), "peer": (0.5, 0.5, 0.5)})
 
     def test_straces_table_is_read(self):
         table = (
@@ -97,6 +106,8 @@ class Output(unittest.TestCase):
             (workload, {label: report.figures(workload, [span(1000)], None) for label in roles})
             for workload in (small, rate)
         ]
+        for _, table in results:
+            report.compare(table, {label: [span(1000)] for label in roles}, roles)
         results.append((idle, {"apex": report.figures(idle, [rest], None)}))
         for draw in (plot.summary, plot.cost, plot.latency, plot.memory):
             self.assertEqual(xml.fromstring(draw(results, roles)).tag, "{http://www.w3.org/2000/svg}svg")
