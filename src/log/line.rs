@@ -95,13 +95,23 @@ const fn is_plain(byte: u8) -> bool {
     matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\'
 }
 
+/// Are all octets plain? Looked at in blocks, which compilers make vectors of.
+fn all_plain(piece: &[u8]) -> bool {
+    let plain = |block: &[u8]| block.iter().fold(true, |plain, &byte| plain & is_plain(byte));
+    let (blocks, rest) = piece.as_chunks::<16>();
+    let (halves, rest) = rest.as_chunks::<8>();
+    blocks.iter().all(|block| plain(block)) && halves.iter().all(|half| plain(half)) && plain(rest)
+}
+
 /// Appends at most `bytes_max` octets of `piece`, each that is not plain as `\xHH`.
 fn escaped(out: &mut Vec<u8>, piece: &[u8], bytes_max: usize) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let kept = &piece[..piece.len().min(bytes_max)];
     let mut rest = kept;
-    // Nearly every piece is plain throughout, so whole runs are copied.
-    while let Some(place) = rest.iter().position(|&byte| !is_plain(byte)) {
+    // Nearly every piece is plain throughout: then it is copied whole, and only else is the place looked for.
+    while !all_plain(rest)
+        && let Some(place) = rest.iter().position(|&byte| !is_plain(byte))
+    {
         out.extend_from_slice(&rest[..place]);
         let byte = rest[place];
         let hex = [b'\\', b'x', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
