@@ -9,10 +9,10 @@
 mod support;
 
 use std::io::{ErrorKind, Write};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
-use support::{Apex, Backend, SOON, Wire, all, echo, get};
+use support::{Apex, Backend, SOON, Wire, all, echo, get, ok};
 
 /// 100 MB, and not a multiple of anything.
 const OCTETS: usize = 100_000_007;
@@ -189,6 +189,152 @@ fn many_large_answers_at_once() {
         .collect();
     for client in clients {
         client.join().unwrap();
+    }
+}
+
+/// Content of so many octets, in bursts: long content that comes fast is waited for in larger pieces. Behind each burst but the
+/// last, the sender goes on only when the peer has all of it.
+const BURSTS: [usize; 8] = [1 << 20, 50_000, 600_000, 1, 500_000, 100_000, 127 << 10, 256 << 10];
+
+fn burst(at: usize, count: usize) -> Vec<u8> {
+    (0..=250).cycle().skip(at % 251).take(count).collect()
+}
+
+fn send_in_bursts(wire: &mut Wire, told: &Mutex<mpsc::Receiver<()>>) {
+    let mut at = 0;
+    for count in BURSTS {
+        wire.send(burst(at, count));
+        at += count;
+        if at < BURSTS.iter().sum() {
+            told.lock().unwrap().recv_timeout(SOON).expect("the peer has what was sent");
+        }
+    }
+}
+
+fn take_in_bursts(wire: &mut Wire, tell: &mpsc::Sender<()>) {
+    let mut at = 0;
+    for count in BURSTS {
+        assert!(wire.take(count) == burst(at, count), "wrong octets behind {at}");
+        at += count;
+        if at < BURSTS.iter().sum() {
+            tell.send(()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn nobody_waits_for_what_a_fast_backend_sent_before_it_paused() {
+    let (tell, told) = mpsc::channel();
+    let told = Mutex::new(told);
+    let length: usize = BURSTS.iter().sum();
+    let backend = Backend::start(move |_, mut wire| {
+        wire.request();
+        wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"));
+        send_in_bursts(&mut wire, &told);
+    });
+    let apex = Apex::start(&all(&[backend.addr()]));
+    let mut client = apex.client();
+    client.send(get("/"));
+    client.head();
+    take_in_bursts(&mut client, &tell);
+}
+
+#[test]
+fn nobody_waits_for_what_a_fast_client_sent_before_it_paused() {
+    let (tell, told) = mpsc::channel();
+    let told = Mutex::new(told);
+    let length: usize = BURSTS.iter().sum();
+    let backend = Backend::start(move |_, mut wire| {
+        wire.head();
+        take_in_bursts(&mut wire, &tell);
+        wire.send(ok("taken"));
+    });
+    let apex = Apex::start(&all(&[backend.addr()]));
+    let mut client = apex.client();
+    client.send(format!("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n"));
+    send_in_bursts(&mut client, &told);
+    assert_eq!(client.response().text(), "taken");
+}
+
+/// The front of a long message, one segment and fast enough that much is waited for behind it; and its rest, as little as may be
+/// waited for so.
+const FRONT: usize = 60 << 10;
+const REST: usize = 256 << 10;
+
+/// So much makes the kernel give the connection room for the rest as a whole.
+const WIDE: usize = 16 << 20;
+
+/// Long messages, each with a short one behind it.
+const LONG_AND_SHORT: usize = 20;
+
+#[test]
+fn a_backend_connection_that_was_to_tell_of_much_tells_of_little() {
+    let (go, wait) = mpsc::channel();
+    let wait = Mutex::new(wait);
+    let (tell, gone) = mpsc::channel();
+    let backend = Backend::start(move |_, mut wire| {
+        while let Some(message) = wire.try_request() {
+            if message.head.start.starts_with("GET /wide") {
+                wire.send(ok(&"a".repeat(WIDE)));
+            } else if message.head.start.starts_with("GET /long") {
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", FRONT + REST);
+                wire.send([head.as_bytes(), &burst(0, FRONT)].concat());
+                wait.lock().unwrap().recv_timeout(SOON).unwrap();
+                wire.send(burst(FRONT, REST));
+                tell.send(()).unwrap();
+            } else {
+                wire.send(ok("short"));
+            }
+        }
+    });
+    let apex = Apex::start(&all(&[backend.addr()]));
+    let mut client = apex.client();
+    client.ask(get("/wide"));
+    for _ in 0..LONG_AND_SHORT {
+        client.send(get("/long"));
+        client.head();
+        client.take(FRONT);
+        // All of the rest is there at once, so that there is no further wait.
+        apex.pause();
+        go.send(()).unwrap();
+        gone.recv_timeout(SOON).unwrap();
+        apex.resume();
+        assert!(client.take(REST) == burst(FRONT, REST));
+        assert_eq!(client.ask(get("/")).text(), "short");
+    }
+    assert_eq!(backend.accepted(), 1);
+}
+
+#[test]
+fn a_client_connection_that_was_to_tell_of_much_tells_of_little() {
+    let backend = Backend::start(move |_, mut wire| {
+        while let Some(head) = wire.try_head() {
+            if head.start.starts_with("PUT") {
+                wire.take(WIDE);
+                wire.send(ok("wide"));
+            } else if head.start.starts_with("POST") {
+                wire.take(FRONT);
+                // The rest is read and thrown away, in whatever pieces it comes.
+                wire.send(ok("early"));
+                assert!(wire.take(REST) == burst(FRONT, REST));
+            } else {
+                wire.send(ok("short"));
+            }
+        }
+    });
+    let apex = Apex::start(&all(&[backend.addr()]));
+    let mut client = apex.client();
+    client.send(format!("PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: {WIDE}\r\n\r\n"));
+    client.send(burst(0, WIDE));
+    assert_eq!(client.response().text(), "wide");
+    for _ in 0..LONG_AND_SHORT {
+        let head = format!("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", FRONT + REST);
+        client.send([head.as_bytes(), &burst(0, FRONT)].concat());
+        assert_eq!(client.response().text(), "early");
+        apex.pause();
+        client.send(burst(FRONT, REST));
+        apex.resume();
+        assert_eq!(client.ask(get("/")).text(), "short");
     }
 }
 

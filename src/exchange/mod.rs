@@ -27,6 +27,7 @@ mod tick;
 
 pub use account::{Account, Cause};
 pub use buffer::{BUFFER_BYTES, Buffers, LARGE_BYTES};
+pub use pump::ANY_BYTES;
 pub use rules::{Given, Notes, Random, RequestIds, Rules, Serving};
 pub use state::Exchange;
 pub use step::{Fate, Outcome, Readiness, Side, Step};

@@ -27,6 +27,16 @@ pub(super) const SPLICE_RUN_MIN: u64 = 256 * 1024;
 /// Octets that a pipe may hold. The kernel's own count of pages says little: a nominal 64 KiB pipe was seen to hold 265,189.
 pub(super) const PIPE_HELD_MAX: usize = 256 * 1024;
 
+/// What a wait for a source is mostly for: its next octet.
+pub const ANY_BYTES: usize = 1;
+
+/// Long content that comes fast is waited for until so much of it is there. Each wake, fill and drain, and each acknowledgement to
+/// its sender, is then for more octets.
+pub(super) const GATHER_BYTES: usize = 128 * 1024;
+
+/// Content comes fast where so many octets of it come between two waits.
+const FAST_BYTES: usize = 32 * 1024;
+
 /// Where a body stands, as its source frames it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Body {
@@ -113,6 +123,8 @@ pub(super) struct Pump {
     piped: usize,
     /// A fill found no room although the pipe held less than it may; true until a drain.
     pipe_full: bool,
+    /// Octets of content that came since the last wait; none: the source was not asked.
+    burst: Option<usize>,
     /// The run under way goes through the pipe.
     splices: bool,
     /// Some of this body went through the pipe.
@@ -140,6 +152,7 @@ impl Pump {
             owes_crlf: false,
             piped: 0,
             pipe_full: false,
+            burst: None,
             splices: false,
             spliced: false,
             pipeless: false,
@@ -267,11 +280,25 @@ impl Pump {
             self.pipe_full = true;
             return;
         }
+        self.burst.get_or_insert(0);
         self.source.ready = false;
         // A stream that has paused may go on in small pieces, which memory moves with fewer calls.
         if self.body == Body::UntilClose {
             self.splices = false;
         }
+    }
+
+    /// A wait begins: how many octets from the source is it for, if it is for the source? `before`: that of the last wait for it.
+    ///
+    /// Much is waited for only where twice as much comes for certain: content of a known length, that came fast before the wait.
+    pub(super) fn waits_for(&mut self, before: usize) -> Option<usize> {
+        if self.source.ready && self.splices {
+            return None;
+        }
+        // An event of the sink ends no wait for the source.
+        let came_fast = self.burst.take().map_or(before > ANY_BYTES, |burst| burst >= FAST_BYTES);
+        let much_comes = self.body != Body::UntilClose && self.opaque_run() >= 2 * GATHER_BYTES as u64;
+        Some(if came_fast && much_comes && self.splices { GATHER_BYTES } else { ANY_BYTES })
     }
 
     /// There is no pipe: what would have gone through it goes through memory.
@@ -308,6 +335,7 @@ impl Pump {
 
     /// Accounts for content that left the source's framing behind.
     fn took_content(&mut self, count: usize) {
+        self.burst = Some(self.burst.unwrap_or(0).saturating_add(count));
         let count = count as u64;
         self.content_bytes += count;
         match &mut self.body {

@@ -325,6 +325,15 @@ impl Exchange {
         }
     }
 
+    /// Asked when a wait begins: how many octets of that side it is for, at first; `None` where it is for the other side to take
+    /// what there is. `before`: what the last wait was for.
+    pub fn waits_for(&mut self, side: Side, before: usize) -> Option<usize> {
+        match side {
+            Side::Client => self.request.waits_for(before),
+            Side::Backend => self.response.waits_for(before),
+        }
+    }
+
     /// Octets that a `Step::Fill` from `side` may move, never 0.
     pub fn fill_max(&self, side: Side) -> usize {
         match side {

@@ -1,5 +1,5 @@
 //! Sockets, listeners, kernel pipes, networks of addresses and what else the kernel gives: thin and without policy; only here
-//! is rustix named.
+//! are rustix and nix named.
 
 pub mod handover;
 pub mod listener;

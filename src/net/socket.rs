@@ -2,6 +2,7 @@
 
 use super::keep_alive;
 use mio::net::TcpStream;
+use nix::sys::socket::sockopt::SetUsize;
 use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
@@ -60,6 +61,21 @@ pub fn write(socket: &TcpStream, pieces: [&[u8]; 3]) -> io::Result<usize> {
     let send =
         || rustix::net::sendmsg(socket, &gathered, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL);
     Ok(retry_on_intr(send)?)
+}
+
+/// `SO_RCVLOWAT` of socket(7), which rustix does not have.
+#[derive(Debug, Clone, Copy)]
+struct ReceiveLowWater;
+
+nix::setsockopt_impl!(ReceiveLowWater, libc::SOL_SOCKET, libc::SO_RCVLOWAT, usize, SetUsize);
+
+/// Has epoll tell that there is something to read once there are so many octets, or the end, or no room for more. Reads take what
+/// there is at any time (tcp(7) since Linux 4.18, `SO_RCVLOWAT` of socket(7)). Lowered, what is there counts at once.
+///
+/// # Errors
+/// The system has no such option.
+pub fn tell_from(socket: &TcpStream, count: usize) -> io::Result<()> {
+    Ok(nix::sys::socket::setsockopt(socket, ReceiveLowWater, &count)?)
 }
 
 /// Shuts down the sending side (shutdown(2)). A connection that is gone already needs none, so that is no error.

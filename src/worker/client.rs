@@ -2,7 +2,7 @@
 
 use super::arena::Key;
 use super::shared::Published;
-use crate::exchange::{Exchange, Readiness, Side, Tick};
+use crate::exchange::{ANY_BYTES, Exchange, Readiness, Side, Tick};
 use crate::net::pipe::{Pipe, Pipes};
 use crate::route::backend::Backend;
 use mio::net::TcpStream;
@@ -59,6 +59,10 @@ pub(super) struct Active {
     pub(super) addresses_failed: u16,
     /// Its backend connection.
     pub(super) link: Option<Key>,
+    /// How many octets each side's socket tells of.
+    low_water: [usize; 2],
+    /// When its last wait began.
+    pub(super) waits_since: Tick,
     /// The pipe from client to backend.
     request_pipe: Option<Pipe>,
     /// The pipe from backend to client.
@@ -73,6 +77,8 @@ impl Active {
             address_first: 0,
             addresses_failed: 0,
             link: None,
+            low_water: [ANY_BYTES; 2],
+            waits_since: Tick::default(),
             request_pipe: None,
             response_pipe: None,
         }
@@ -91,6 +97,11 @@ impl Active {
         }
     }
 
+    /// How many octets that side's socket tells of.
+    pub(super) fn low_water(&mut self, side: Side) -> &mut usize {
+        &mut self.low_water[side as usize]
+    }
+
     /// Gives pipes back that hold nothing; all of them when the exchange is `over`.
     pub(super) fn settle_pipes(&mut self, pipes: &mut Pipes, over: bool) {
         for pipe in [&mut self.request_pipe, &mut self.response_pipe] {
@@ -103,6 +114,7 @@ impl Active {
 
 /// A client connection.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, in one word")]
 pub(super) struct Client {
     pub(super) socket: TcpStream,
     pub(super) address: AddressText,
@@ -111,6 +123,8 @@ pub(super) struct Client {
     pub(super) surplus: bool,
     /// It waits in the worker's queue for its next turn.
     pub(super) queued: bool,
+    /// It stands in the worker's list of those that wait for much.
+    pub(super) gathering: bool,
     /// What events have told, while there is no exchange to tell it to.
     pub(super) readiness: Readiness,
     pub(super) deadline: Tick,
@@ -128,6 +142,7 @@ impl Client {
             trusted,
             surplus: false,
             queued: false,
+            gathering: false,
             readiness: Readiness::default(),
             deadline: Tick::NEVER,
             asked_at: Tick::NEVER,

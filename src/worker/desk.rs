@@ -8,12 +8,13 @@ use super::idle::Idle;
 use super::shared::{Phase, Published};
 use super::socket::Link;
 use super::wheel::{Wheel, schedule};
-use crate::exchange::{Buffers, Given, Random, Serving, Side, Tick};
+use crate::exchange::{ANY_BYTES, Buffers, Given, Random, Serving, Side, Tick};
 use crate::log::queue::Lines;
 use crate::net::pipe::Pipes;
 use crate::route::balance::Cursor;
 use crate::stats::Counters;
 use mio::Poll;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +52,8 @@ pub(super) struct Desk {
     )]
     pub(super) spares: Vec<Box<Active>>,
     pub(super) wheel: Wheel<Key>,
+    /// Clients whose exchange waits for much, each once, and when they are to be looked at.
+    pub(super) gathering: VecDeque<(Tick, Key)>,
     pub(super) random: Random,
     pub(super) counters: Arc<Counters>,
     pub(super) lines: Lines,
@@ -87,6 +90,9 @@ impl Desk {
     /// Takes back what an exchange held, and keeps it for later use.
     pub(super) fn store(&mut self, mut active: Box<Active>) {
         active.settle_pipes(&mut self.pipes, true);
+        for side in [Side::Client, Side::Backend] {
+            *active.low_water(side) = ANY_BYTES;
+        }
         active.exchange.reset(&mut self.buffers);
         if Rc::ptr_eq(&active.local, &self.local) && self.spares.len() < SPARES_MAX {
             self.spares.push(active);

@@ -5,7 +5,7 @@ use super::client::Active;
 use super::desk::Desk;
 use super::socket::Link;
 use super::wheel::schedule;
-use crate::exchange::{Fate, Outcome, Tick};
+use crate::exchange::{ANY_BYTES, Fate, Outcome, Side, Tick};
 use crate::net::socket;
 use crate::route::backend::{Backend, BackendId};
 use crate::route::balance::{Cursor, MEMBERS_TOLD_APART};
@@ -149,11 +149,16 @@ impl Desk {
         }
         let is_gone = !Rc::ptr_eq(&active.local, &self.local)
             && self.links.get(key).is_some_and(|link| !self.local.table.has_backend(link.backend));
+        let low_water = std::mem::replace(active.low_water(Side::Backend), ANY_BYTES);
         if fate == Fate::Close || is_gone {
             self.links.remove(key);
             return;
         }
         let Some(link) = self.links.get_mut(key) else { return };
+        if low_water > ANY_BYTES && socket::tell_from(&link.socket, ANY_BYTES).is_err() {
+            self.links.remove(key);
+            return;
+        }
         link.user = None;
         link.bulk = active.exchange.had_bulk();
         link.deadline = self.clock.now.after(self.local.backend_idle_timeout);

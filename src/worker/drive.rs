@@ -5,7 +5,7 @@ use super::arena::Key;
 use super::client::{Active, Client};
 use super::desk::Desk;
 use super::reactor::Worker;
-use crate::exchange::{Cause, Fate, Notes, Outcome, Side, Step};
+use crate::exchange::{ANY_BYTES, Cause, Fate, Notes, Outcome, Side, Step};
 use crate::http::head::Persistence;
 use crate::log::{self, Entry};
 use crate::net::socket;
@@ -80,8 +80,9 @@ impl Worker {
     }
 
     /// Nothing of a request is there: the client connection needs no exchange.
-    fn rest(&mut self, key: Key, active: Box<Active>) {
+    fn rest(&mut self, key: Key, mut active: Box<Active>) {
         if let Some(client) = self.clients.get_mut(key) {
+            self.desk.tell_from(client, &mut active, Side::Client, ANY_BYTES);
             client.readiness = active.exchange.client_readiness();
             let deadline = self.desk.clock.now.after(self.desk.patience_at_rest(&active.local));
             self.desk.schedule(client, key, deadline);
@@ -142,7 +143,12 @@ impl Worker {
 }
 
 impl Desk {
-    fn socket<'a>(&'a self, client: &'a Client, active: &Active, side: Side) -> Option<&'a TcpStream> {
+    pub(super) fn socket<'a>(
+        &'a self,
+        client: &'a Client,
+        active: &Active,
+        side: Side,
+    ) -> Option<&'a TcpStream> {
         match side {
             Side::Client => Some(&client.socket),
             Side::Backend => self.links.get(active.link?).map(|link| &link.socket),
@@ -193,6 +199,7 @@ impl Desk {
     fn wait(&mut self, key: Key, client: &mut Client, mut active: Box<Active>) {
         active.exchange.settle(&mut self.buffers);
         active.settle_pipes(&mut self.pipes, false);
+        self.gather(key, client, &mut active);
         let deadline = active.exchange.deadline(&self.given(client, &active.local));
         self.schedule(client, key, deadline);
         client.active = Some(active);

@@ -11,6 +11,7 @@ mod clock;
 mod desk;
 mod dial;
 mod drive;
+mod gather;
 mod idle;
 mod place;
 mod reactor;

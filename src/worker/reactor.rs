@@ -135,6 +135,7 @@ impl Worker {
             pipes: Pipes::default(),
             spares: Vec::new(),
             wheel: Wheel::new(),
+            gathering: VecDeque::new(),
             // The standard library's hasher has keys from the system: two workers, and two processes, begin apart.
             random: Random::new(RandomState::new().build_hasher().finish()),
             counters: setup.counters,
@@ -196,6 +197,7 @@ impl Worker {
                     self.drive(key);
                 }
             }
+            self.end_gathering();
             self.ask_those_due();
             self.accept_more();
             match (self.shared.phase(), self.desk.phase) {
@@ -226,6 +228,10 @@ impl Worker {
         let mut timeout = self.desk.wheel.next(self.desk.clock.now);
         if self.accept_again != Tick::NEVER {
             let pause = Duration::from_micros(self.accept_again.since_us(self.desk.clock.now));
+            timeout = Some(timeout.map_or(pause, |timeout| timeout.min(pause)));
+        }
+        if let Some(&(at, _)) = self.desk.gathering.front() {
+            let pause = Duration::from_micros(at.since_us(self.desk.clock.now));
             timeout = Some(timeout.map_or(pause, |timeout| timeout.min(pause)));
         }
         if self.desk.lines.holds_any() {

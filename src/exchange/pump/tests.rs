@@ -1,7 +1,10 @@
 //! The pump alone: what goes out for what came in, wherever it was split.
 
 use super::super::buffer::{BUFFER_BYTES, LARGE_BYTES};
-use super::{Body, Buffers, Encoding, HeadLimits, Move, PIPE_HELD_MAX, Pump, SPLICE_RUN_MIN};
+use super::{
+    ANY_BYTES, Body, Buffers, Encoding, FAST_BYTES, GATHER_BYTES, HeadLimits, Move, PIPE_HELD_MAX, Pump,
+    SPLICE_RUN_MIN,
+};
 use crate::http::chunked::Decoder;
 
 const LIMITS: HeadLimits = HeadLimits::DEFAULT;
@@ -314,4 +317,54 @@ fn a_larger_buffer_is_not_taken_in_place_of_one_that_holds_octets() {
     pump.open_for_read(&mut buffers, LIMITS.head_bytes_max + 1).extend_from_slice(b"m: 1\r\n\r\n");
     pump.advance(&LIMITS, &mut buffers).expect("well-formed");
     assert_eq!(give(&mut pump, 100, &mut buffers), b"0\r\nX-Sum: 1\r\n\r\n");
+}
+
+/// A pump that has taken `burst` octets of a long body by its pipe, given them on, and found nothing more.
+fn waiting(body: Body, burst: usize) -> Pump {
+    let mut pump = pump(body, Encoding::AsIs);
+    pump.splices = true;
+    pump.filled(burst);
+    pump.drained(burst);
+    pump.fill_blocked();
+    pump
+}
+
+#[test]
+fn much_is_waited_for_where_it_came_fast_and_is_to_come() {
+    let much = 2 * GATHER_BYTES as u64;
+    for (left, burst, expected) in [
+        (much, FAST_BYTES, GATHER_BYTES),
+        (much, FAST_BYTES - 1, ANY_BYTES),
+        (much - 1, FAST_BYTES, ANY_BYTES),
+    ] {
+        let mut pump = waiting(Body::Length(left + burst as u64), burst);
+        assert_eq!(pump.waits_for(ANY_BYTES), Some(expected), "{left} to come behind {burst}");
+    }
+    // Who speaks without telling how much may pause at any octet.
+    assert_eq!(waiting(Body::UntilClose, 1 << 20).waits_for(ANY_BYTES), Some(ANY_BYTES));
+}
+
+#[test]
+fn a_wait_for_much_goes_on_until_the_source_was_asked() {
+    let mut pump = waiting(Body::Length(10 << 20), FAST_BYTES);
+    assert_eq!(pump.waits_for(ANY_BYTES), Some(GATHER_BYTES));
+    // An event of the sink alone.
+    assert_eq!(pump.waits_for(GATHER_BYTES), Some(GATHER_BYTES));
+    // The moment has passed, and nothing had come, or little.
+    pump.source.ready = true;
+    pump.fill_blocked();
+    assert_eq!(pump.waits_for(GATHER_BYTES), Some(ANY_BYTES));
+    assert_eq!(pump.waits_for(ANY_BYTES), Some(ANY_BYTES));
+    pump.filled(FAST_BYTES - 1);
+    pump.drained(FAST_BYTES - 1);
+    assert_eq!(pump.waits_for(ANY_BYTES), Some(ANY_BYTES));
+}
+
+#[test]
+fn a_sink_that_takes_nothing_is_no_wait_for_the_source() {
+    let mut pump = pump(Body::Length(10 << 20), Encoding::AsIs);
+    pump.splices = true;
+    pump.filled(PIPE_HELD_MAX);
+    pump.sink.ready = false;
+    assert_eq!((pump.waits_for(ANY_BYTES), pump.waits_for(GATHER_BYTES)), (None, None));
 }
