@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from . import workloads
 
 # Server programs are kept there, and not every user has it in the path.
-PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+SERVERS = os.pathsep.join(["/usr/local/sbin", "/usr/sbin", "/sbin"])
+PATH = os.pathsep.join([os.environ.get("PATH", ""), SERVERS])
 # Idle connections to the backend that a proxy may keep: more than any workload has clients.
 POOL = 1024
 # Client connections that a proxy may have: more than the workload `idle` has.

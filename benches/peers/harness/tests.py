@@ -1,5 +1,10 @@
-"""Tests of what is no process: python3 -m unittest discover -s benches/peers -t benches/peers -p tests.py"""
+"""Tests of what measures nothing: python3 -m unittest discover -s benches/peers -t benches/peers -p tests.py"""
 
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
 import types
 import unittest
 import xml.etree.ElementTree as xml
@@ -53,6 +58,14 @@ class TakingPart(unittest.TestCase):
     def test_what_is_missing_takes_no_part(self):
         contender = proxies.Nginx("nginx", None, "no program")
         self.assertEqual(proxies.variants_of(contender, workloads.BY_NAME["small"]), [])
+
+    @unittest.skipIf(shutil.which("sozu", path=proxies.SERVERS), "sozu is there whatever the path is")
+    def test_what_is_missing_is_named_before_anything_is_built(self):
+        command = [sys.executable, str(pathlib.Path(__file__).parents[1] / "run"), "--proxies", "sozu"]
+        ended = subprocess.run(command, env={**os.environ, "PATH": ""}, capture_output=True, text=True)
+        self.assertEqual(ended.returncode, 2, ended.stderr)
+        self.assertIn("left out: sozu: no program `sozu` in the path\n", ended.stderr)
+        self.assertIn("none of the proxies that are asked for is installed", ended.stderr)
 
 
 class Figures(unittest.TestCase):
