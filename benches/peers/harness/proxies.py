@@ -275,32 +275,46 @@ compression off
 
 
 class Sozu(Contender):
+    """Kept connections, one to the backend for each client: it pools none. With buffers of 96 KiB long content costs 0.55 to 0.8
+    of what it costs with its default of 16 KiB, with 64, 128 and 256 KiB about as much, and short exchanges the same."""
+
+    variants = ("log", "routes")
+
     def command(self, setting):
         # It does not start where its connections, two descriptors each, could pass the hard limit.
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         clients = CLIENTS if hard == resource.RLIM_INFINITY else min(CLIENTS, hard // 2 - 256)
+        # `PRE`, its default, is a list that is walked for each request: right for one route, and not for many.
+        hosts = [f'"h{i}.test", position = "TREE"' for i in range(setting.routes)] or ['"*", position = "PRE"']
+        frontends = ",".join(f'{{ address = "127.0.0.1:{setting.front}", hostname = {host} }}' for host in hosts)
+        # Its access log is what it says at `info`.
+        level, log = ("info", f'access_logs_target = "file://{setting.log_path}"') if setting.log else ("error", "")
         text = f"""command_socket = "{setting.directory}/sozu.sock"
-log_level = "error"
+log_level = "{level}"
 log_target = "file://{setting.directory}/sozu.log"
+{log}
 worker_count = 1
 worker_automatic_restart = false
 handle_process_affinity = false
+disable_cluster_metrics = true
 max_connections = {clients}
-buffer_size = 16393
+buffer_size = 98304
 min_buffers = 64
 max_buffers = 4096
 activate_listeners = true
 [[listeners]]
 protocol = "http"
 address = "127.0.0.1:{setting.front}"
+forwarded_headers = "x_forwarded"
 [clusters.one]
 protocol = "http"
-frontends = [{{ address = "127.0.0.1:{setting.front}", hostname = "bench.test" }}]
+frontends = [{frontends}]
 backends = [{{ address = "127.0.0.1:{setting.back}" }}]
 """
         return [self.program, "start", "-c", setting.write("sozu.toml", text)]
 
     def takes(self, workload):
+        # A backend connection for each client, as the relay.
         return not workload.idle and super().takes(workload)
 
 

@@ -53,7 +53,7 @@ class TakingPart(unittest.TestCase):
 
     def test_settings_are_compared_among_those_that_have_them(self):
         wanted = ["relay", "a", "a+routes", "b", "b+routes", "nginx", "nginx+routes", "haproxy", "haproxy+routes"]
-        self.assertEqual(self.labels("routes"), wanted)
+        self.assertEqual(self.labels("routes"), [*wanted, "sozu", "sozu+routes"])
 
     def test_what_is_missing_takes_no_part(self):
         contender = proxies.Nginx("nginx", None, "no program")
