@@ -288,6 +288,11 @@ impl Pump {
         }
     }
 
+    /// Something was taken from the source since the last wait, or it had nothing.
+    pub(super) fn was_asked(&self) -> bool {
+        self.burst.is_some()
+    }
+
     /// A wait begins: how many octets from the source is it for, if it is for the source? `before`: that of the last wait for it.
     ///
     /// Much is waited for only where twice as much comes for certain: content of a known length, that came fast before the wait.

@@ -325,6 +325,14 @@ impl Exchange {
         }
     }
 
+    /// Content was taken from that side since the last wait, or there was none.
+    pub fn was_asked(&self, side: Side) -> bool {
+        match side {
+            Side::Client => self.request.was_asked(),
+            Side::Backend => self.response.was_asked(),
+        }
+    }
+
     /// Asked when a wait begins: how many octets of that side it is for, at first; `None` where it is for the other side to take
     /// what there is. `before`: what the last wait was for.
     pub fn waits_for(&mut self, side: Side, before: usize) -> Option<usize> {

@@ -69,8 +69,8 @@ struct ReceiveLowWater;
 
 nix::setsockopt_impl!(ReceiveLowWater, libc::SOL_SOCKET, libc::SO_RCVLOWAT, usize, SetUsize);
 
-/// Has epoll tell that there is something to read once there are so many octets, or the end, or no room for more. Reads take what
-/// there is at any time (tcp(7) since Linux 4.18, `SO_RCVLOWAT` of socket(7)). Lowered, what is there counts at once.
+/// Has epoll tell that there is something to read once there are so many octets, or the end, or no room for more (socket(7),
+/// `SO_RCVLOWAT`). Reads take what there is at any time; lowered, what is there is told of at once.
 ///
 /// # Errors
 /// The system has no such option.

@@ -47,6 +47,18 @@ impl Write for AddressText {
 /// One version of the table as this worker holds it: counted without touching what other workers count.
 pub(super) type Local = Rc<Arc<Published>>;
 
+/// From how many octets on a socket tells that there is something to read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LowWater {
+    pub(super) octets: usize,
+    /// How long more than any are waited for.
+    pub(super) until: Tick,
+}
+
+impl LowWater {
+    pub(super) const ANY: Self = Self { octets: ANY_BYTES, until: Tick::NEVER };
+}
+
 /// An exchange with what the worker holds for it.
 #[derive(Debug)]
 pub(super) struct Active {
@@ -59,10 +71,8 @@ pub(super) struct Active {
     pub(super) addresses_failed: u16,
     /// Its backend connection.
     pub(super) link: Option<Key>,
-    /// How many octets each side's socket tells of.
-    low_water: [usize; 2],
-    /// When its last wait began.
-    pub(super) waits_since: Tick,
+    /// What each side's socket tells of.
+    low_water: [LowWater; 2],
     /// The pipe from client to backend.
     request_pipe: Option<Pipe>,
     /// The pipe from backend to client.
@@ -77,8 +87,7 @@ impl Active {
             address_first: 0,
             addresses_failed: 0,
             link: None,
-            low_water: [ANY_BYTES; 2],
-            waits_since: Tick::default(),
+            low_water: [LowWater::ANY; 2],
             request_pipe: None,
             response_pipe: None,
         }
@@ -97,8 +106,8 @@ impl Active {
         }
     }
 
-    /// How many octets that side's socket tells of.
-    pub(super) fn low_water(&mut self, side: Side) -> &mut usize {
+    /// What that side's socket tells of.
+    pub(super) fn low_water(&mut self, side: Side) -> &mut LowWater {
         &mut self.low_water[side as usize]
     }
 

@@ -2,13 +2,13 @@
 //! of a worker but its clients and listeners, so that one client and all of this can be used at the same time.
 
 use super::arena::{Arena, Key};
-use super::client::{Active, Client, Local};
+use super::client::{Active, Client, Local, LowWater};
 use super::clock::Clock;
 use super::idle::Idle;
 use super::shared::{Phase, Published};
 use super::socket::Link;
 use super::wheel::{Wheel, schedule};
-use crate::exchange::{ANY_BYTES, Buffers, Given, Random, Serving, Side, Tick};
+use crate::exchange::{Buffers, Given, Random, Serving, Side, Tick};
 use crate::log::queue::Lines;
 use crate::net::pipe::Pipes;
 use crate::route::balance::Cursor;
@@ -91,7 +91,7 @@ impl Desk {
     pub(super) fn store(&mut self, mut active: Box<Active>) {
         active.settle_pipes(&mut self.pipes, true);
         for side in [Side::Client, Side::Backend] {
-            *active.low_water(side) = ANY_BYTES;
+            *active.low_water(side) = LowWater::ANY;
         }
         active.exchange.reset(&mut self.buffers);
         if Rc::ptr_eq(&active.local, &self.local) && self.spares.len() < SPARES_MAX {

@@ -1,7 +1,7 @@
 //! Backend connections: found at rest or newly made, let go, dropped when they have rested too long.
 
 use super::arena::Key;
-use super::client::Active;
+use super::client::{Active, LowWater};
 use super::desk::Desk;
 use super::socket::Link;
 use super::wheel::schedule;
@@ -149,13 +149,13 @@ impl Desk {
         }
         let is_gone = !Rc::ptr_eq(&active.local, &self.local)
             && self.links.get(key).is_some_and(|link| !self.local.table.has_backend(link.backend));
-        let low_water = std::mem::replace(active.low_water(Side::Backend), ANY_BYTES);
+        let low_water = std::mem::replace(active.low_water(Side::Backend), LowWater::ANY);
         if fate == Fate::Close || is_gone {
             self.links.remove(key);
             return;
         }
         let Some(link) = self.links.get_mut(key) else { return };
-        if low_water > ANY_BYTES && socket::tell_from(&link.socket, ANY_BYTES).is_err() {
+        if low_water.octets > ANY_BYTES && socket::tell_from(&link.socket, ANY_BYTES).is_err() {
             self.links.remove(key);
             return;
         }

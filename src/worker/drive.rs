@@ -199,10 +199,11 @@ impl Desk {
     fn wait(&mut self, key: Key, client: &mut Client, mut active: Box<Active>) {
         active.exchange.settle(&mut self.buffers);
         active.settle_pipes(&mut self.pipes, false);
-        self.gather(key, client, &mut active);
+        self.gather(client, &mut active);
         let deadline = active.exchange.deadline(&self.given(client, &active.local));
         self.schedule(client, key, deadline);
         client.active = Some(active);
+        self.look_at_end(key, client);
     }
 
     /// An exchange is over: it is counted and logged.

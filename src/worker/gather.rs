@@ -7,7 +7,7 @@ use super::arena::Key;
 use super::client::{Active, Client};
 use super::desk::Desk;
 use super::reactor::Worker;
-use crate::exchange::{ANY_BYTES, Readiness, Side};
+use crate::exchange::{ANY_BYTES, Readiness, Side, Tick};
 use crate::net::socket;
 use std::time::Duration;
 
@@ -27,51 +27,59 @@ impl Worker {
             let Some(client) = self.clients.get_mut(key) else { continue };
             client.gathering = false;
             let Some(active) = &mut client.active else { continue };
-            let waiting = SIDES.map(|side| *active.low_water(side) > ANY_BYTES);
-            let until = active.waits_since.after(GATHER_TIME);
-            if waiting == [false, false] {
-                continue;
+            let mut is_over = false;
+            for side in SIDES {
+                if active.low_water(side).until <= now {
+                    active.exchange.ready(side, Readiness { readable: true, ..Readiness::default() });
+                    is_over = true;
+                }
             }
-            if until > now {
-                // It went on meanwhile, and waits again.
-                client.gathering = true;
-                self.desk.gathering.push_back((until, key));
-                continue;
+            if is_over {
+                self.drive(key);
+            } else {
+                // It went on meanwhile, and may wait again.
+                self.desk.look_at_end(key, client);
             }
-            for (side, _) in SIDES.into_iter().zip(waiting).filter(|&(_, waits)| waits) {
-                active.exchange.ready(side, Readiness { readable: true, ..Readiness::default() });
-            }
-            self.drive(key);
         }
     }
 }
 
 impl Desk {
     /// A wait begins: sockets tell of whatever comes, or only of much.
-    pub(super) fn gather(&mut self, key: Key, client: &mut Client, active: &mut Active) {
-        let mut gathers = false;
+    pub(super) fn gather(&mut self, client: &Client, active: &mut Active) {
         for side in SIDES {
-            let before = *active.low_water(side);
-            if let Some(count) = active.exchange.waits_for(side, before) {
-                self.tell_from(client, active, side, count);
-                gathers |= *active.low_water(side) > ANY_BYTES;
+            let was_asked = active.exchange.was_asked(side);
+            let before = active.low_water(side).octets;
+            let wanted = active.exchange.waits_for(side, before);
+            if let Some(octets) = wanted {
+                self.tell_from(client, active, side, octets);
             }
-        }
-        if gathers {
-            active.waits_since = self.clock.now;
-            if !std::mem::replace(&mut client.gathering, true) {
-                self.gathering.push_back((self.clock.now.after(GATHER_TIME), key));
+            let low_water = active.low_water(side);
+            if wanted.is_none() || low_water.octets == ANY_BYTES {
+                low_water.until = Tick::NEVER;
+            } else if was_asked {
+                low_water.until = self.clock.now.after(GATHER_TIME);
             }
         }
     }
 
+    /// Has a wait for much looked at when it has lasted long enough.
+    pub(super) fn look_at_end(&mut self, key: Key, client: &mut Client) {
+        let Some(active) = &mut client.active else { return };
+        let [client_until, backend_until] = SIDES.map(|side| active.low_water(side).until);
+        let until = client_until.min(backend_until);
+        if until != Tick::NEVER && !std::mem::replace(&mut client.gathering, true) {
+            self.gathering.push_back((until, key));
+        }
+    }
+
     /// Has that side's socket tell of so many octets; where the system cannot, it is left as it was.
-    pub(super) fn tell_from(&self, client: &Client, active: &mut Active, side: Side, count: usize) {
-        if *active.low_water(side) != count
+    pub(super) fn tell_from(&self, client: &Client, active: &mut Active, side: Side, octets: usize) {
+        if active.low_water(side).octets != octets
             && let Some(socket) = self.socket(client, active, side)
-            && socket::tell_from(socket, count).is_ok()
+            && socket::tell_from(socket, octets).is_ok()
         {
-            *active.low_water(side) = count;
+            active.low_water(side).octets = octets;
         }
     }
 }
