@@ -8,10 +8,11 @@
 
 mod support;
 
+use apex::exchange::BUFFER_BYTES;
 use std::io::{ErrorKind, Write};
 use std::sync::{Mutex, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{Apex, Backend, SOON, Wire, all, echo, get, ok};
 
 /// 100 MB, and not a multiple of anything.
@@ -336,6 +337,41 @@ fn a_client_connection_that_was_to_tell_of_much_tells_of_little() {
         apex.resume();
         assert_eq!(client.ask(get("/")).text(), "short");
     }
+}
+
+#[test]
+fn nobody_waits_for_the_front_of_long_content() {
+    /// What the kernel holds the end of a segment for where more was to follow at once.
+    const HELD: Duration = Duration::from_millis(200);
+    const LENGTH: usize = 1 << 20;
+    let (tell, told) = mpsc::channel();
+    let backend = Backend::start(move |_, mut wire| {
+        while let Some(head) = wire.try_head() {
+            let front = head.field("X-Front").unwrap().parse().unwrap();
+            wire.take(front);
+            tell.send(()).unwrap();
+            wire.take(LENGTH - front);
+            wire.send(ok("taken"));
+        }
+    });
+    let apex = Apex::start(&all(&[backend.addr()]));
+    let mut client = apex.client();
+    let mut shortest = HELD;
+    for _ in 0..5 {
+        // As many octets as one read takes: it cannot tell that nothing is there behind them.
+        let head = |front| {
+            format!("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {LENGTH}\r\nX-Front: {front}\r\n\r\n")
+        };
+        let front = BUFFER_BYTES - head(10_000).len();
+        let content = burst(0, LENGTH);
+        let begun = Instant::now();
+        client.send([head(front).as_bytes(), &content[..front]].concat());
+        told.recv_timeout(SOON).unwrap();
+        shortest = shortest.min(begun.elapsed());
+        client.send(&content[front..]);
+        assert_eq!(client.response().text(), "taken");
+    }
+    assert!(shortest < HELD / 2, "{shortest:?}");
 }
 
 fn write_rest(wire: &mut Wire, from: usize) {

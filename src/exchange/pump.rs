@@ -229,6 +229,19 @@ impl Pump {
         }
     }
 
+    /// The memory goes out in front of a run for the pipe, of which some is there for all that is known.
+    pub(super) fn more_follows(&self) -> bool {
+        self.source.ready && !self.source.is_closed() && self.is_for_pipe()
+    }
+
+    /// What comes behind the memory goes through a pipe.
+    fn is_for_pipe(&self) -> bool {
+        self.body != Body::UntilClose
+            && self.opaque_run() >= SPLICE_RUN_MIN
+            && self.encoding != Encoding::Discard
+            && !self.pipeless
+    }
+
     /// What waits for the sink in memory, in order.
     pub(super) fn memory(&self) -> [&[u8]; 3] {
         [
@@ -455,10 +468,7 @@ impl Pump {
     fn pass_content(&mut self, buffers: &mut Buffers) -> bool {
         let run = self.opaque_run();
         if self.incoming.is_empty() {
-            let known = self.body != Body::UntilClose;
-            if known && run >= SPLICE_RUN_MIN && self.encoding != Encoding::Discard {
-                self.splices = !self.pipeless;
-            }
+            self.splices |= self.is_for_pipe();
             return false;
         }
         let count = usize::try_from(run).unwrap_or(usize::MAX).min(self.incoming.len());

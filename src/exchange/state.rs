@@ -342,6 +342,14 @@ impl Exchange {
         }
     }
 
+    /// A `Step::Write` to that side is followed by a drain at once, if its other end has what it promised.
+    pub fn more_follows(&self, side: Side) -> bool {
+        match side {
+            Side::Client => self.response.more_follows(),
+            Side::Backend => self.request.more_follows(),
+        }
+    }
+
     /// Octets that a `Step::Fill` from `side` may move, never 0.
     pub fn fill_max(&self, side: Side) -> usize {
         match side {

@@ -47,20 +47,27 @@ pub fn read(socket: &TcpStream, bytes: &mut Vec<u8>) -> io::Result<usize> {
     Ok(count)
 }
 
-/// Writes the pieces in their order, as far as there is room (send(2), sendmsg(2)). A closed connection raises no signal.
+/// Writes the pieces in their order, as far as there is room (send(2), sendmsg(2)). A closed connection raises no signal. Where
+/// `more` follows at once, the last part of a segment waits for it (`MSG_MORE`), until [`push`] at the latest.
 ///
 /// # Errors
 /// `WouldBlock` where there is no room at all; else the connection failed.
-pub fn write(socket: &TcpStream, pieces: [&[u8]; 3]) -> io::Result<usize> {
+pub fn write(socket: &TcpStream, pieces: [&[u8]; 3], more: bool) -> io::Result<usize> {
+    let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
     // One piece alone, which it mostly is, costs less without a list of them.
     if let [piece, [], []] | [[], piece, []] = pieces {
-        return Ok(retry_on_intr(|| rustix::net::send(socket, piece, SendFlags::NOSIGNAL))?);
+        return Ok(retry_on_intr(|| rustix::net::send(socket, piece, flags))?);
     }
     let gathered = pieces.map(IoSlice::new);
     // An empty piece in front costs the kernel a look at it and nothing more.
-    let send =
-        || rustix::net::sendmsg(socket, &gathered, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL);
+    let send = || rustix::net::sendmsg(socket, &gathered, &mut SendAncillaryBuffer::default(), flags);
     Ok(retry_on_intr(send)?)
+}
+
+/// Sends what waits for more (tcp(7): `TCP_NODELAY` is set already, and setting it flushes).
+pub fn push(socket: &TcpStream) {
+    // A connection that is gone has nothing to send.
+    let _ = sockopt::set_tcp_nodelay(socket, true);
 }
 
 /// `SO_RCVLOWAT` of socket(7), which rustix does not have.

@@ -71,6 +71,8 @@ pub(super) struct Active {
     pub(super) addresses_failed: u16,
     /// Its backend connection.
     pub(super) link: Option<Key>,
+    /// To each side, a part of a segment waits for more.
+    corked: [bool; 2],
     /// What each side's socket tells of.
     low_water: [LowWater; 2],
     /// The pipe from client to backend.
@@ -87,6 +89,7 @@ impl Active {
             address_first: 0,
             addresses_failed: 0,
             link: None,
+            corked: [false; 2],
             low_water: [LowWater::ANY; 2],
             request_pipe: None,
             response_pipe: None,
@@ -104,6 +107,11 @@ impl Active {
             Side::Client => &mut self.request_pipe,
             Side::Backend => &mut self.response_pipe,
         }
+    }
+
+    /// To that side, a part of a segment waits for more.
+    pub(super) fn corked(&mut self, side: Side) -> &mut bool {
+        &mut self.corked[side as usize]
     }
 
     /// What that side's socket tells of.

@@ -92,6 +92,7 @@ impl Desk {
         active.settle_pipes(&mut self.pipes, true);
         for side in [Side::Client, Side::Backend] {
             *active.low_water(side) = LowWater::ANY;
+            *active.corked(side) = false;
         }
         active.exchange.reset(&mut self.buffers);
         if Rc::ptr_eq(&active.local, &self.local) && self.spares.len() < SPARES_MAX {

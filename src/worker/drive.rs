@@ -34,7 +34,7 @@ impl Worker {
             let step = active.exchange.next_step();
             let outcome = match step {
                 Step::Read(side) => desk.read(client, &mut active, side),
-                Step::Write(side) => desk.write(client, &active, side),
+                Step::Write(side) => desk.write(client, &mut active, side),
                 Step::Fill(side) => desk.fill(client, &mut active, side),
                 Step::Drain(side) => desk.drain(client, &mut active, side),
                 Step::Dial { fresh } => desk.dial(key, &mut active, fresh),
@@ -170,11 +170,13 @@ impl Desk {
         moved(socket::read(socket, bytes), room)
     }
 
-    fn write(&mut self, client: &Client, active: &Active, side: Side) -> Outcome {
+    fn write(&mut self, client: &Client, active: &mut Active, side: Side) -> Outcome {
+        let more = active.exchange.more_follows(side);
+        *active.corked(side) = more;
         let Some(socket) = self.socket(client, active, side) else { return Outcome::Failed };
         let pieces = active.exchange.outgoing(side);
         let length = pieces.iter().map(|piece| piece.len()).sum();
-        moved(socket::write(socket, pieces), length)
+        moved(socket::write(socket, pieces, more), length)
     }
 
     fn fill(&mut self, client: &Client, active: &mut Active, side: Side) -> Outcome {
@@ -189,6 +191,7 @@ impl Desk {
 
     fn drain(&mut self, client: &Client, active: &mut Active, side: Side) -> Outcome {
         let count_max = active.exchange.drain_max(side);
+        *active.corked(side) = false;
         let Some(mut pipe) = active.pipe_from(side.other()).take() else { return Outcome::Failed };
         let result = self.socket(client, active, side).map(|socket| pipe.drain(socket, count_max));
         *active.pipe_from(side.other()) = Some(pipe);
@@ -199,11 +202,23 @@ impl Desk {
     fn wait(&mut self, key: Key, client: &mut Client, mut active: Box<Active>) {
         active.exchange.settle(&mut self.buffers);
         active.settle_pipes(&mut self.pipes, false);
+        self.push(client, &mut active);
         self.gather(client, &mut active);
         let deadline = active.exchange.deadline(&self.given(client, &active.local));
         self.schedule(client, key, deadline);
         client.active = Some(active);
         self.look_at_end(key, client);
+    }
+
+    /// What was to follow at once did not come: nothing waits for it any more.
+    fn push(&self, client: &Client, active: &mut Active) {
+        for side in [Side::Client, Side::Backend] {
+            if std::mem::take(active.corked(side))
+                && let Some(socket) = self.socket(client, active, side)
+            {
+                socket::push(socket);
+            }
+        }
     }
 
     /// An exchange is over: it is counted and logged.

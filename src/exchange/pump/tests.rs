@@ -368,3 +368,24 @@ fn a_sink_that_takes_nothing_is_no_wait_for_the_source() {
     pump.sink.ready = false;
     assert_eq!((pump.waits_for(ANY_BYTES), pump.waits_for(GATHER_BYTES)), (None, None));
 }
+
+#[test]
+fn more_follows_where_a_long_run_is_there_for_all_that_is_known() {
+    for (left, ready, encoding, expected) in [
+        (SPLICE_RUN_MIN, true, Encoding::AsIs, true),
+        (SPLICE_RUN_MIN - 1, true, Encoding::AsIs, false),
+        // A short read: there is nothing more for now.
+        (SPLICE_RUN_MIN, false, Encoding::AsIs, false),
+        (SPLICE_RUN_MIN, true, Encoding::Discard, false),
+    ] {
+        let mut pump = pump(Body::Length(left), encoding);
+        pump.source.ready = ready;
+        assert_eq!(pump.more_follows(), expected, "{left} {ready} {encoding:?}");
+        pump.goes_without_pipe();
+        assert!(!pump.more_follows());
+    }
+    assert!(!pump(Body::UntilClose, Encoding::AsIs).more_follows());
+    let mut closing = pump(Body::Length(SPLICE_RUN_MIN), Encoding::AsIs);
+    closing.source.closing = true;
+    assert!(!closing.more_follows(), "its end is read for whatever is there");
+}
