@@ -1,5 +1,7 @@
 //! Buffers of the data path and the pool they come from. A buffer that holds nothing owns no memory once it was given back.
 
+use super::pool::Pool;
+
 /// Octets of one pooled buffer. A head of the usual size, or a small message as a whole, fits; larger bodies go through pipes.
 pub const BUFFER_BYTES: usize = 16 * 1024;
 
@@ -10,8 +12,11 @@ pub const LARGE_BYTES: usize = 124 * 1024;
 /// What is at most moved out of a buffer to wait for more.
 const SHRINKS_MAX: usize = BUFFER_BYTES / 4;
 
-/// Buffers that a worker keeps for later; more than these go back to the allocator after a peak.
+/// Buffers that a worker keeps for later; more than these go back to the allocator at once.
 const FREE_MAX: usize = 256;
+
+/// Buffers that are not worth a look at what was needed: what a few clients take.
+const FREE_BASE: usize = 32;
 
 /// Large buffers that a worker keeps. They are taken for a transfer that is never done at once, so that few are in use.
 const LARGE_FREE_MAX: usize = 16;
@@ -24,17 +29,28 @@ const LARGE_USED_MAX: usize = 128;
 const PAGE_BYTES: usize = 4096;
 
 /// The free buffers of one worker, the one used last on top: it is the one still in the processor's cache.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Buffers {
-    free: Vec<Vec<u8>>,
-    large: Vec<Vec<u8>>,
+    free: Pool<Vec<u8>>,
+    large: Pool<Vec<u8>>,
     large_used: usize,
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self {
+            free: Pool::new(FREE_BASE, FREE_MAX),
+            // They are so few that they go with others only.
+            large: Pool::new(LARGE_FREE_MAX, LARGE_FREE_MAX),
+            large_used: 0,
+        }
+    }
 }
 
 impl Buffers {
     /// An empty buffer with room for [`BUFFER_BYTES`].
     pub fn take(&mut self) -> Vec<u8> {
-        self.free.pop().unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
+        self.free.take().unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
     }
 
     /// An empty buffer with room for [`LARGE_BYTES`]; none where too many are in use.
@@ -43,23 +59,42 @@ impl Buffers {
             return None;
         }
         self.large_used += 1;
-        Some(self.large.pop().unwrap_or_else(allocate_large))
+        Some(self.large.take().unwrap_or_else(allocate_large))
     }
 
     /// Takes a buffer back. One that grew for a large head goes back to the allocator.
     pub fn give(&mut self, mut bytes: Vec<u8>) {
-        let (free, count_max) = match bytes.capacity() {
-            BUFFER_BYTES => (&mut self.free, FREE_MAX),
+        let free = match bytes.capacity() {
+            BUFFER_BYTES => &mut self.free,
             LARGE_BYTES => {
                 self.large_used = self.large_used.saturating_sub(1);
-                (&mut self.large, LARGE_FREE_MAX)
+                &mut self.large
             }
             _ => return,
         };
-        if free.len() < count_max {
-            bytes.clear();
-            free.push(bytes);
-        }
+        bytes.clear();
+        free.give(bytes);
+    }
+
+    /// More are kept than is worth a look.
+    pub fn has_surplus(&self) -> bool {
+        self.free.has_surplus()
+    }
+
+    /// More were not needed since the last look than is worth keeping.
+    pub fn are_unneeded(&self) -> bool {
+        self.free.is_unneeded()
+    }
+
+    /// Looks at what was needed, as [`Pool::look`].
+    pub fn look(&mut self) {
+        self.free.look();
+        self.large.look();
+    }
+
+    /// Gives back to the allocator what was not needed since the last look; true where there was any.
+    pub fn shed(&mut self) -> bool {
+        self.free.shed() | self.large.shed()
     }
 }
 
@@ -244,8 +279,9 @@ mod tests {
             for _ in 0..=kept {
                 buffers.give(Vec::with_capacity(capacity));
             }
-            let free = buffers.free.iter().chain(&buffers.large);
-            assert_eq!(free.filter(|bytes| bytes.capacity() == capacity).count(), kept, "{capacity}");
+            let free = [(BUFFER_BYTES, buffers.free.len()), (LARGE_BYTES, buffers.large.len())];
+            let count = free.iter().find(|(of, _)| *of == capacity).map_or(0, |(_, count)| *count);
+            assert_eq!(count, kept, "{capacity}");
         }
     }
 

@@ -17,6 +17,7 @@ mod apply;
 mod buffer;
 mod ending;
 mod next;
+mod pool;
 mod pump;
 mod request;
 mod response;
@@ -27,6 +28,7 @@ mod tick;
 
 pub use account::{Account, Cause};
 pub use buffer::{BUFFER_BYTES, Buffers, LARGE_BYTES};
+pub use pool::Pool;
 pub use pump::ANY_BYTES;
 pub use rules::{Given, Notes, Random, RequestIds, Rules, Serving};
 pub use state::Exchange;

@@ -1,5 +1,6 @@
 //! Kernel pipes that carry bytes from socket to socket without their passing through memory (splice(2)).
 
+use crate::exchange::Pool;
 use mio::net::TcpStream;
 use rustix::fd::OwnedFd;
 use rustix::io::retry_on_intr;
@@ -58,13 +59,22 @@ impl Pipe {
 }
 
 /// The empty pipes of one worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pipes {
-    free: Vec<Pipe>,
+    free: Pool<Pipe>,
 }
 
 /// Empty pipes kept for later, two descriptors each.
 const FREE_MAX: usize = 32;
+
+/// No more than these are not worth a look at what was needed.
+const FREE_BASE: usize = 4;
+
+impl Default for Pipes {
+    fn default() -> Self {
+        Self { free: Pool::new(FREE_BASE, FREE_MAX) }
+    }
+}
 
 impl Pipes {
     /// An empty pipe.
@@ -72,13 +82,27 @@ impl Pipes {
     /// # Errors
     /// As [`Pipe::new`].
     pub fn take(&mut self) -> io::Result<Pipe> {
-        self.free.pop().map_or_else(Pipe::new, Ok)
+        self.free.take().map_or_else(Pipe::new, Ok)
     }
 
     /// Takes a pipe back. One with bytes left is dropped: it would carry one client's bytes to another.
     pub fn give(&mut self, pipe: Pipe) {
-        if pipe.held() == 0 && self.free.len() < FREE_MAX {
-            self.free.push(pipe);
+        if pipe.held() == 0 {
+            self.free.give(pipe);
+        }
+    }
+
+    /// More are kept than is worth a look.
+    pub fn has_surplus(&self) -> bool {
+        self.free.has_surplus()
+    }
+
+    /// Closes them if too many were not needed since the last look.
+    pub fn shed(&mut self) {
+        if self.free.is_unneeded() {
+            self.free.shed();
+        } else {
+            self.free.look();
         }
     }
 }

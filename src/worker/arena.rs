@@ -3,6 +3,16 @@
 use mio::Token;
 use slab::Slab;
 
+/// Octets from which on glibc maps pages for a block by themselves. What grows with the number of connections begins there: it
+/// takes no memory before it is written to, grows by mremap(2), gives its tail back when it shrinks, and never lies above what
+/// came at a peak and would keep the allocator from giving that back.
+const MAPPED_BYTES: usize = 128 * 1024;
+
+/// So many items are a block that is mapped.
+pub(super) const fn mapped<T>() -> usize {
+    MAPPED_BYTES.div_ceil(size_of::<T>())
+}
+
 /// Bits of a key that tell kinds apart.
 const KIND_BITS: u32 = 2;
 /// Bits of a key that tell the entries of one slot apart; they come round after a thousand million entries.
@@ -59,7 +69,7 @@ impl Key {
 #[derive(Debug)]
 struct Entry<T> {
     generation: u32,
-    value: T,
+    value: Option<T>,
 }
 
 /// Entries of one kind.
@@ -67,12 +77,18 @@ struct Entry<T> {
 pub(super) struct Arena<T> {
     kind: Kind,
     generation: u32,
+    /// The first entry is never used: where there is none, the slab frees its block instead of shrinking it, and the next one may
+    /// lie among others, for glibc maps what is larger than the largest that was freed.
     slab: Slab<Entry<T>>,
+    /// How many were removed since it was last shrunk.
+    removed: usize,
 }
 
 impl<T> Arena<T> {
     pub(super) fn new(kind: Kind) -> Self {
-        Self { kind, generation: 0, slab: Slab::new() }
+        let mut slab = Slab::with_capacity(mapped::<Entry<T>>());
+        slab.insert(Entry { generation: 0, value: None });
+        Self { kind, generation: 0, slab, removed: 0 }
     }
 
     /// The key that the next [`Arena::insert`] gives.
@@ -84,7 +100,7 @@ impl<T> Arena<T> {
     pub(super) fn insert(&mut self, value: T) -> Key {
         let key = self.next_key();
         self.generation = key.generation();
-        self.slab.insert(Entry { generation: self.generation, value });
+        self.slab.insert(Entry { generation: self.generation, value: Some(value) });
         key
     }
 
@@ -92,21 +108,38 @@ impl<T> Arena<T> {
         self.slab
             .get(key.index())
             .filter(|entry| entry.generation == key.generation())
-            .map(|entry| &entry.value)
+            .and_then(|entry| entry.value.as_ref())
     }
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let entry = self.slab.get_mut(key.index()).filter(|entry| entry.generation == key.generation());
-        entry.map(|entry| &mut entry.value)
+        entry.and_then(|entry| entry.value.as_mut())
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<T> {
         self.get(key)?;
-        Some(self.slab.remove(key.index()).value)
+        self.removed += 1;
+        self.slab.remove(key.index()).value
     }
 
     pub(super) fn len(&self) -> usize {
-        self.slab.len()
+        self.slab.len() - 1
+    }
+
+    /// It has room for many more than there are. Where those that are left stand at its end, so that shrinking did little, it is
+    /// not tried again before many have gone.
+    pub(super) fn has_surplus(&self) -> bool {
+        let capacity = self.slab.capacity();
+        capacity > mapped::<Entry<T>>() && self.slab.len() * 4 <= capacity && self.removed * 4 >= capacity
+    }
+
+    /// Gives back what lies behind the last entry, where it has room for many more than there are.
+    pub(super) fn shed(&mut self) {
+        if self.has_surplus() {
+            self.removed = 0;
+            self.slab.shrink_to_fit();
+            self.slab.reserve(mapped::<Entry<T>>().saturating_sub(self.slab.len()));
+        }
     }
 
     /// All keys, for a walk that may remove entries.
@@ -114,7 +147,7 @@ impl<T> Arena<T> {
         let key = |(index, entry): (usize, &Entry<T>)| {
             Some(Key::new(self.kind, entry.generation, u32::try_from(index).ok()?))
         };
-        self.slab.iter().filter_map(key).collect()
+        self.slab.iter().skip(1).filter_map(key).collect()
     }
 }
 
@@ -146,6 +179,22 @@ mod tests {
         assert_eq!(arena.get_mut(new), Some(&mut 'b'));
         assert_eq!(arena.remove(old), None);
         assert_eq!(arena.keys(), vec![new]);
+    }
+
+    #[test]
+    fn what_many_entries_took_is_given_back_but_for_what_lies_below_the_last() {
+        let mut arena = Arena::new(Kind::Client);
+        let base = arena.slab.capacity();
+        let keys: Vec<_> = (0..4 * base).map(|number| arena.insert(number)).collect();
+        let kept = base / 2;
+        for &key in keys.iter().filter(|&&key| key != keys[kept]) {
+            assert!(arena.remove(key).is_some());
+        }
+        assert!(arena.has_surplus());
+        arena.shed();
+        assert!(!arena.has_surplus() && arena.slab.capacity() < 2 * base, "{}", arena.slab.capacity());
+        assert_eq!((arena.get(keys[kept]), arena.get(keys[0])), (Some(&kept), None));
+        assert_eq!(arena.insert(7).index(), keys[0].index());
     }
 
     #[test]

@@ -4,11 +4,12 @@
 use super::arena::{Arena, Key};
 use super::client::{Active, Client, Local, LowWater};
 use super::clock::Clock;
+use super::ebb::LowBlocks;
 use super::idle::Idle;
 use super::shared::{Phase, Published};
 use super::socket::Link;
 use super::wheel::{Wheel, schedule};
-use crate::exchange::{Buffers, Given, Random, Serving, Side, Tick};
+use crate::exchange::{Buffers, Given, Pool, Random, Serving, Side, Tick};
 use crate::log::queue::Lines;
 use crate::net::pipe::Pipes;
 use crate::route::balance::Cursor;
@@ -19,8 +20,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Exchanges kept for later use; more go back to the allocator after a peak.
-const SPARES_MAX: usize = 1024;
+/// Exchanges kept for later use; more go back to the allocator at once.
+pub(super) const SPARES_MAX: usize = 1024;
+
+/// No more than these are not worth a look at what was needed.
+pub(super) const SPARES_BASE: usize = 32;
 
 /// A client that is at rest when the process leaves, that connects meanwhile, or beyond the allowed number, has so long to send its
 /// request.
@@ -45,15 +49,12 @@ pub(super) struct Desk {
     pub(super) idle: Idle,
     pub(super) buffers: Buffers,
     pub(super) pipes: Pipes,
-    /// Exchanges for later use, the last used on top.
-    #[expect(
-        clippy::vec_box,
-        reason = "it is the box that moves between a client and this store, not the exchange"
-    )]
-    pub(super) spares: Vec<Box<Active>>,
+    /// Exchanges for later use.
+    pub(super) spares: Pool<Box<Active>>,
     pub(super) wheel: Wheel<Key>,
     /// Clients whose exchange waits for much, each once, and when they are to be looked at.
     pub(super) gathering: VecDeque<(Tick, Key)>,
+    pub(super) low_blocks: LowBlocks,
     pub(super) random: Random,
     pub(super) counters: Arc<Counters>,
     pub(super) lines: Lines,
@@ -82,7 +83,7 @@ impl Desk {
 
     /// An exchange for a client that had none, told what the client's events have told.
     pub(super) fn begin(&mut self, client: &mut Client) -> Box<Active> {
-        let mut active = self.spares.pop().unwrap_or_else(|| Box::new(Active::new(Rc::clone(&self.local))));
+        let mut active = self.spares.take().unwrap_or_else(|| Box::new(Active::new(Rc::clone(&self.local))));
         active.exchange.ready(Side::Client, std::mem::take(&mut client.readiness));
         active
     }
@@ -95,8 +96,8 @@ impl Desk {
             *active.corked(side) = false;
         }
         active.exchange.reset(&mut self.buffers);
-        if Rc::ptr_eq(&active.local, &self.local) && self.spares.len() < SPARES_MAX {
-            self.spares.push(active);
+        if Rc::ptr_eq(&active.local, &self.local) {
+            self.spares.give(active);
         }
     }
 

@@ -75,6 +75,15 @@ impl Idle {
         }
     }
 
+    /// Moves its lists, as small as they can be, to where the allocator has room now.
+    pub(super) fn shed(&mut self) {
+        for stack in &mut self.stacks {
+            for keys in [&mut stack.resting, &mut stack.parked] {
+                *keys = keys.clone();
+            }
+        }
+    }
+
     /// Forgets a connection that ended at rest.
     pub(super) fn forget(&mut self, backend: BackendId, key: Key) {
         if let Some(stack) = self.stacks.get_mut(backend.slot as usize) {

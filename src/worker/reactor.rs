@@ -1,15 +1,16 @@
 //! The loop of one worker: events, timers, turns. It decides nothing about a message.
 
-use super::arena::{Arena, Key, Kind};
+use super::arena::{Arena, Key, Kind, mapped};
 use super::client::Client;
 use super::clock::{Clock, Epoch};
-use super::desk::{Desk, Say};
+use super::desk::{Desk, SPARES_BASE, SPARES_MAX, Say};
+use super::ebb::LowBlocks;
 use super::idle::Idle;
 use super::place::{Bound, Order, Orders};
 use super::shared::{Phase, Published, Shared};
 use super::socket::Listener;
 use super::wheel::Wheel;
-use crate::exchange::{Buffers, Random, Readiness, Side, Tick};
+use crate::exchange::{Buffers, Pool, Random, Readiness, Side, Tick};
 use crate::log::queue::Lines;
 use crate::net::pipe::Pipes;
 use crate::stats::Counters;
@@ -114,9 +115,13 @@ pub(super) struct Worker {
     /// When listeners are to be looked at that were paused, or that are to close.
     pub(super) accept_again: Tick,
     pub(super) clients: Arena<Client>,
-    due: Vec<(Tick, Key)>,
+    pub(super) due: Vec<(Tick, Key)>,
     /// Clients that had more to do than one turn allows.
     pub(super) queue: VecDeque<Key>,
+    /// When memory that was not needed is given back; never, while there is none.
+    pub(super) ebb_at: Tick,
+    /// How often it is looked behind that.
+    pub(super) ebb_looks: u8,
 }
 
 impl Worker {
@@ -133,9 +138,10 @@ impl Worker {
             idle: Idle::default(),
             buffers: Buffers::default(),
             pipes: Pipes::default(),
-            spares: Vec::new(),
+            spares: Pool::new(SPARES_BASE, SPARES_MAX),
             wheel: Wheel::new(),
             gathering: VecDeque::new(),
+            low_blocks: LowBlocks::new(),
             // The standard library's hasher has keys from the system: two workers, and two processes, begin apart.
             random: Random::new(RandomState::new().build_hasher().finish()),
             counters: setup.counters,
@@ -152,8 +158,10 @@ impl Worker {
             orders,
             accept_again: Tick::NEVER,
             clients: Arena::new(Kind::Client),
-            due: Vec::new(),
-            queue: VecDeque::new(),
+            due: Vec::with_capacity(mapped::<(Tick, Key)>()),
+            queue: VecDeque::with_capacity(mapped::<Key>()),
+            ebb_at: Tick::NEVER,
+            ebb_looks: 0,
             shared: setup.shared,
         };
         for bound in setup.listeners {
@@ -200,6 +208,7 @@ impl Worker {
             self.end_gathering();
             self.ask_those_due();
             self.accept_more();
+            self.ebb();
             match (self.shared.phase(), self.desk.phase) {
                 (Phase::Ending, _) => return self.leave(),
                 (Phase::Leaving, Phase::Serving) => self.begin_to_leave(),
@@ -226,8 +235,9 @@ impl Worker {
             return Some(Duration::ZERO);
         }
         let mut timeout = self.desk.wheel.next(self.desk.clock.now);
-        if self.accept_again != Tick::NEVER {
-            let pause = Duration::from_micros(self.accept_again.since_us(self.desk.clock.now));
+        let wake = self.accept_again.min(self.ebb_at);
+        if wake != Tick::NEVER {
+            let pause = Duration::from_micros(wake.since_us(self.desk.clock.now));
             timeout = Some(timeout.map_or(pause, |timeout| timeout.min(pause)));
         }
         if let Some(&(at, _)) = self.desk.gathering.front() {

@@ -7,6 +7,7 @@
 //!
 //! The wheel knows no clock: the time is an argument.
 
+use super::arena::mapped;
 use crate::exchange::Tick;
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ impl<T: Copy> Wheel<T> {
     /// An empty wheel.
     pub(super) fn new() -> Self {
         Self {
-            nodes: Vec::new(),
+            nodes: Vec::with_capacity(mapped::<Node<T>>()),
             free: NONE,
             heads: Box::new([NONE; SLOTS]),
             filled: [0; SLOTS / 64],
@@ -107,6 +108,20 @@ impl<T: Copy> Wheel<T> {
     pub(super) fn next(&self, now: Tick) -> Option<Duration> {
         let due_us = self.first_filled()? * SLOT_US;
         Some(Duration::from_micros(due_us.saturating_sub(now.0)))
+    }
+
+    /// It has no entries, and room for many.
+    pub(super) fn has_surplus(&self) -> bool {
+        self.nodes.capacity() > mapped::<Node<T>>() && self.first_filled().is_none()
+    }
+
+    /// Gives back what it has not needed since it became empty, if it is.
+    pub(super) fn shed(&mut self) {
+        if self.has_surplus() {
+            self.nodes.clear();
+            self.nodes.shrink_to(mapped::<Node<T>>());
+            self.free = NONE;
+        }
     }
 
     /// The number of the first slot from the front that has entries: at most 17 words are looked at.
@@ -230,6 +245,22 @@ mod tests {
         }
         // One a 10 ms, each for a second and a slot.
         assert!(wheel.nodes.len() <= 108, "{}", wheel.nodes.len());
+    }
+
+    #[test]
+    fn an_empty_wheel_gives_back_what_many_entries_took() {
+        let mut wheel = Wheel::new();
+        let base = wheel.nodes.capacity();
+        for number in 0..2 * u32::try_from(base).unwrap() {
+            wheel.insert(Tick(1), number);
+        }
+        assert!(!wheel.has_surplus());
+        assert_eq!(expired(&mut wheel, SLOT_US).len(), 2 * base);
+        assert!(wheel.has_surplus());
+        wheel.shed();
+        assert!(!wheel.has_surplus() && wheel.nodes.capacity() < 2 * base);
+        wheel.insert(Tick(SLOT_US), 7);
+        assert_eq!(expired(&mut wheel, 3 * SLOT_US), [7]);
     }
 
     /// A naive wheel: a list that is looked through.
