@@ -50,9 +50,9 @@ impl<T> Pool<T> {
         self.unused = self.free.len();
     }
 
-    /// Looks at what was needed since the last look. Where that was less than half of what there is, or these are few, all goes, also what was
-    /// needed: it may lie anywhere between what others gave back, and keeps the allocator from giving that to the system. What
-    /// takes its place lies where memory is in use. True where any went.
+    /// Looks at what was needed since the last look. Where that was less than half of what there is, or these are few, all goes, also
+    /// what was needed: it may lie anywhere between what others gave back, and keeps the allocator from giving that to the system.
+    /// What takes its place lies where memory is in use. True where any went.
     pub fn shed(&mut self) -> bool {
         let is_little_needed = self.unused * 2 >= self.free.len() || !self.has_surplus();
         let sheds = is_little_needed && !self.is_empty();
