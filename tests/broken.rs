@@ -71,6 +71,8 @@ fn load(apex: &Apex, stops: &Arc<AtomicBool>, answered: &Arc<AtomicUsize>) -> th
 fn broken_files_are_refused_as_by_check_and_change_nothing() {
     let origin = Backend::answering(ok("good"));
     let apex = Apex::with("workers = 2\naccess_log = false", &all(&[origin.addr()]));
+    // What it says of its start is behind what is compared.
+    apex.stderr.find(|line| line.contains("apex: serving"));
     let (stops, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let client = load(&apex, &stops, &answered);
     let wanted = size("APEX_BROKEN_FILES", 100);

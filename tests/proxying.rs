@@ -358,8 +358,13 @@ fn a_client_that_sends_no_more_is_still_answered() {
 
 #[test]
 fn a_request_may_come_octet_by_octet() {
-    let origin = echo();
-    let apex = Apex::start(&all(&[origin.local_addr()]));
+    // It answers when it has all of the request: an answer in front of the last chunk ends the connection.
+    let origin = Backend::start(|_, mut wire| {
+        while let Some(message) = wire.try_request() {
+            wire.send(ok(message.text()));
+        }
+    });
+    let apex = Apex::start(&all(&[origin.addr()]));
     let mut client = apex.client();
     let wire = "POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x\r\nde\r\n0\r\nA: b\r\n\r\n";
     for octet in wire.bytes() {
