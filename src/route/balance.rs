@@ -20,7 +20,15 @@ pub enum Members {
     /// One.
     One((Arc<Backend>, u16)),
     /// None, or more than one.
-    Many(Box<[(Arc<Backend>, u16)]>),
+    Many(Box<Several>),
+}
+
+/// Some members.
+#[derive(Debug)]
+pub struct Several {
+    members: Box<[(Arc<Backend>, u16)]>,
+    /// Of each member, the sum of the weights up to and with its own.
+    sums: Box<[u64]>,
 }
 
 impl From<Vec<(Arc<Backend>, u16)>> for Members {
@@ -29,7 +37,8 @@ impl From<Vec<(Arc<Backend>, u16)>> for Members {
             (Some(one), true) => Self::One(one),
             (last, _) => {
                 members.extend(last);
-                Self::Many(members.into())
+                let sums = running_sums(members.iter().map(|&(_, weight)| weight)).collect();
+                Self::Many(Box::new(Several { members: members.into(), sums }))
             }
         }
     }
@@ -41,7 +50,7 @@ impl Deref for Members {
     fn deref(&self) -> &Self::Target {
         match self {
             Self::One(one) => std::slice::from_ref(one),
-            Self::Many(members) => members,
+            Self::Many(several) => &several.members,
         }
     }
 }
@@ -58,8 +67,6 @@ pub struct Pool {
     /// Its number among the pools of its table that have more than one member: where a worker keeps its cursor. A pool of one
     /// has none, so that a worker takes up a table of many routes in no time, and in little memory.
     pub cursor: Option<NonZeroU32>,
-    /// For `random`: of each member, the sum of the weights up to and with its own.
-    sums: Box<[u64]>,
 }
 
 /// What one worker remembers of one pool between two choices. Small, for a worker holds one for each pool with a choice.
@@ -83,11 +90,7 @@ impl Pool {
     /// A pool of `members`, each with its weight (1 to 65535).
     pub fn new(balancing: Balancing, members: Vec<(Arc<Backend>, u16)>) -> Self {
         let equal = members.windows(2).all(|pair| matches!(pair, [(_, a), (_, b)] if a == b));
-        let sums = match balancing {
-            Balancing::Random => running_sums(members.iter().map(|&(_, weight)| weight)).collect(),
-            Balancing::RoundRobin | Balancing::LeastConnections => Box::default(),
-        };
-        Self { balancing, members: members.into(), equal, cursor: None, sums }
+        Self { balancing, members: members.into(), equal, cursor: None }
     }
 
     /// Chooses a member's index at `now_us` (microseconds of the process clock); passes over `tried` (bit = index; members
@@ -195,8 +198,9 @@ impl Pool {
     /// By weight. Where the draw falls on a closed member, what the draw left over is drawn with among the open ones: it is as
     /// good as fresh, where the number itself would favour the members at the same end of the list.
     fn by_chance(&self, random: u64, open: impl Fn(usize, &Backend) -> bool) -> Option<usize> {
-        let (point, left_over) = draw(random, *self.sums.last()?);
-        let chosen = self.sums.partition_point(|&sum| sum <= point);
+        let Members::Many(several) = &self.members else { return None };
+        let (point, left_over) = draw(random, *several.sums.last()?);
+        let chosen = several.sums.partition_point(|&sum| sum <= point);
         if open(chosen, &self.members.get(chosen)?.0) {
             return Some(chosen);
         }

@@ -6,10 +6,12 @@
 //! look-up asks for the front of the path at these depths alone: mostly one, so that a look-up is two probes, and does not grow
 //! with the number of routes.
 //!
-//! Two choices keep a probe to one cache line and let the processor fetch the next while it waits for this one: a slot is one
-//! line with its label inside, and the hash of an entry is made from labels alone, so that no address depends on what an earlier
-//! slot holds. Never allocates in a look-up; knows routes by number only.
+//! Three choices make a probe cost one cache line of a large table, whether or not it finds, and let the processor fetch the next
+//! while it waits for this one: a slot is one line with its label inside; no two entries want the same slot ([`super::displace`]);
+//! and the hash of an entry is made from labels alone, so that no address depends on what an earlier slot holds. Never allocates
+//! in a look-up; knows routes by number only.
 
+use super::displace::Places;
 use super::pattern::{HostPattern, PathPrefix, with_normal_host};
 use foldhash::fast::FixedState;
 use memchr::{memchr, memchr_iter};
@@ -56,9 +58,9 @@ struct Place {
 }
 
 impl Place {
-    const fn root(node: u32) -> Self {
-        // Where the hashes of the three first nodes begin: any three numbers do.
-        Self { hash: node as u64 + 1, node, route: NONE, depths: Depths::NONE }
+    /// A node with nothing in it.
+    const fn new(hash: u64, node: u32) -> Self {
+        Self { hash, node, route: NONE, depths: Depths::NONE }
     }
 
     /// Nothing leaves from here, so that no probe is needed to know.
@@ -67,9 +69,8 @@ impl Place {
     }
 }
 
-const EXACT: Place = Place::root(0);
-const WILDCARD: Place = Place::root(1);
-const ANY: Place = Place::root(2);
+/// The three first nodes: of exact hosts, of the names of wildcards, of any-host routes.
+const ROOTS: [u32; 3] = [0, 1, 2];
 
 #[derive(Debug)]
 enum Label {
@@ -92,8 +93,9 @@ struct Slot {
 /// The compiled form. Immutable.
 #[derive(Debug)]
 pub(super) struct Index {
-    /// Open addressing with linear probing; a third is free, so that every probe ends.
     slots: Box<[Slot]>,
+    /// Which slot an entry stands in.
+    places: Places,
     exact: Place,
     wildcard: Place,
     any: Place,
@@ -125,12 +127,18 @@ impl Label {
 
 impl Index {
     /// Compiles the routes, numbered in their order. Of two with the same host and prefix the first is held.
-    pub(super) fn compile<'a>(routes: impl Iterator<Item = (&'a HostPattern, &'a PathPrefix)>) -> Self {
-        let mut build = Build::default();
-        for (route, (host, prefix)) in (0..NONE).zip(routes) {
-            build.add(host, prefix, route);
+    pub(super) fn compile(routes: &[(&HostPattern, &PathPrefix)]) -> Self {
+        let mut seed = 0;
+        loop {
+            let mut build = Build::new(seed);
+            for (route, (host, prefix)) in (0..NONE).zip(routes) {
+                build.add(host, prefix, route);
+            }
+            if let Some(index) = build.finish() {
+                return index;
+            }
+            seed += 1;
         }
-        build.finish()
     }
 
     /// The number of the route that takes a request; see `Table::find`.
@@ -194,17 +202,13 @@ impl Index {
     /// Looks for one entry.
     fn step(&self, from: Place, label: &[u8]) -> Option<Place> {
         let hash = hash_entry(from.hash, label);
-        let mut index = home(hash, self.slots.len());
-        loop {
-            let slot = self.slots.get(index)?;
-            if slot.parent == from.node && slot.label.octets() == label {
-                return Some(Place { hash, node: slot.node, route: slot.route, depths: slot.depths });
-            }
-            if slot.parent == NONE {
-                return None;
-            }
-            index = if index + 1 == self.slots.len() { 0 } else { index + 1 };
-        }
+        let slot = self.slots.get(self.places.of(hash))?;
+        (slot.parent == from.node && slot.label.octets() == label).then_some(Place {
+            hash,
+            node: slot.node,
+            route: slot.route,
+            depths: slot.depths,
+        })
     }
 }
 
@@ -213,12 +217,6 @@ fn hash_entry(before: u64, label: &[u8]) -> u64 {
     let mut hasher = FixedState::with_seed(before).build_hasher();
     hasher.write(label);
     hasher.finish()
-}
-
-/// The slot where the search for a hash begins: the low half of the hash, scaled to the number of slots.
-fn home(hash: u64, slots: usize) -> usize {
-    let scaled = ((hash & 0xffff_ffff) * slots as u64) >> 32;
-    usize::try_from(scaled).unwrap_or_default()
 }
 
 /// The index as it grows.
@@ -231,21 +229,20 @@ struct Build<'a> {
     prefix_bytes_max: usize,
 }
 
-impl Default for Build<'_> {
-    fn default() -> Self {
-        let roots = [EXACT, WILDCARD, ANY];
+impl<'a> Build<'a> {
+    /// A seed makes all hashes others.
+    fn new(seed: u64) -> Self {
+        let roots = ROOTS.map(|node| Place::new(seed * ROOTS.len() as u64 + u64::from(node) + 1, node));
         Self { entries: HashMap::default(), roots, nodes: 3, wildcard_labels_max: 0, prefix_bytes_max: 0 }
     }
-}
 
-impl<'a> Build<'a> {
     fn add(&mut self, host: &'a HostPattern, prefix: &'a PathPrefix, route: u32) {
         let [exact, wildcard, any] = &mut self.roots;
         let host = match host {
             HostPattern::Any => any,
             HostPattern::Exact(name) | HostPattern::Wildcard(name) => {
                 let root = if matches!(host, HostPattern::Exact(_)) { exact } else { wildcard };
-                if root.node == WILDCARD.node {
+                if matches!(host, HostPattern::Wildcard(_)) {
                     let labels = memchr_iter(b'.', name.as_bytes()).count() + 1;
                     self.wildcard_labels_max = self.wildcard_labels_max.max(labels);
                 }
@@ -254,7 +251,7 @@ impl<'a> Build<'a> {
                 self.entries.entry((root.node, name.as_bytes())).or_insert_with(|| {
                     let node = *nodes;
                     *nodes += 1;
-                    Place { hash: hash_entry(root.hash, name.as_bytes()), node, ..Place::root(node) }
+                    Place::new(hash_entry(root.hash, name.as_bytes()), node)
                 })
             }
         };
@@ -265,42 +262,38 @@ impl<'a> Build<'a> {
             self.prefix_bytes_max = self.prefix_bytes_max.max(label.len());
             let (parent, hash) = (end.node, hash_entry(end.hash, label.as_bytes()));
             // Nothing leaves from a prefix, so that it needs no node.
-            let place = Place { hash, ..Place::root(NONE) };
-            end = self.entries.entry((parent, label.as_bytes())).or_insert(place);
+            end = self.entries.entry((parent, label.as_bytes())).or_insert(Place::new(hash, NONE));
         }
         if end.route == NONE {
             end.route = route;
         }
     }
 
-    fn finish(self) -> Index {
+    /// `None`: these hashes cannot be told apart.
+    fn finish(self) -> Option<Index> {
+        let hashes: Vec<_> = self.entries.values().map(|place| place.hash).collect();
+        let places = Places::find(&hashes)?;
         let mut slots = Vec::new();
-        slots.resize_with(self.entries.len() + self.entries.len() / 2 + 1, || Slot {
+        slots.resize_with(places.count(), || Slot {
             label: Label::new(b""),
             parent: NONE,
             node: NONE,
             route: NONE,
             depths: Depths::NONE,
         });
-        for ((parent, label), place) in &self.entries {
-            let home = home(place.hash, slots.len());
-            let (before, behind) = slots.split_at_mut(home);
-            let free = behind.iter_mut().chain(before).find(|slot| slot.parent == NONE);
-            // One is always free: there are more slots than entries.
-            if let Some(slot) = free {
-                let &Place { node, route, depths, .. } = place;
-                *slot = Slot { label: Label::new(label), parent: *parent, node, route, depths };
-            }
+        for ((parent, label), Place { hash, node, route, depths }) in self.entries {
+            slots[places.of(hash)] = Slot { label: Label::new(label), parent, node, route, depths };
         }
         let [exact, wildcard, any] = self.roots;
-        Index {
+        Some(Index {
             slots: slots.into_boxed_slice(),
+            places,
             exact,
             wildcard,
             any,
             wildcard_labels_max: self.wildcard_labels_max,
             prefix_bytes_max: self.prefix_bytes_max,
-        }
+        })
     }
 }
 
@@ -328,27 +321,11 @@ mod tests {
         let deep = |depth: usize| format!("/{}", vec!["x"; depth].join("/"));
         let depths = [1, 2, 30, 31, 32, 33, 40, 64, 65, 300];
         let prefixes: Vec<_> = depths.iter().map(|&depth| PathPrefix::parse(&deep(depth)).unwrap()).collect();
-        let index = Index::compile(prefixes.iter().map(|prefix| (&HostPattern::Any, prefix)));
+        let routes: Vec<_> = prefixes.iter().map(|prefix| (&HostPattern::Any, prefix)).collect();
+        let index = Index::compile(&routes);
         for depth in 1..400 {
             let expected = depths.iter().rposition(|&end| end <= depth).and_then(|at| u32::try_from(at).ok());
             assert_eq!(index.find(None, deep(depth).as_bytes()), expected, "depth {depth}");
-        }
-    }
-
-    #[test]
-    fn entries_spread_over_their_slots() {
-        let prefixes: Vec<_> =
-            (0..20_000).map(|n| PathPrefix::parse(&format!("/service-{n}/v{}", n % 7)).unwrap()).collect();
-        let index = Index::compile(prefixes.iter().map(|prefix| (&HostPattern::Any, prefix)));
-        let (mut run, mut longest) = (0, 0);
-        for slot in &index.slots {
-            run = if slot.parent == NONE { 0 } else { run + 1 };
-            longest = longest.max(run);
-        }
-        // Linear probing at a load of 2/3 has runs of some tens; a bad hash has runs of hundreds.
-        assert!(longest < 200, "{longest} slots in a row are taken");
-        for (number, prefix) in (0..).zip(&prefixes) {
-            assert_eq!(index.find(None, prefix.as_str().as_bytes()), Some(number));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod balance;
+mod displace;
 pub mod explain;
 mod index;
 pub mod pattern;

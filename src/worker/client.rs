@@ -71,6 +71,8 @@ pub(super) struct Active {
     pub(super) addresses_failed: u16,
     /// Its backend connection.
     pub(super) link: Option<Key>,
+    /// Its backend counts it.
+    pub(super) is_counted: bool,
     /// To each side, a part of a segment waits for more.
     corked: [bool; 2],
     /// What each side's socket tells of.
@@ -89,6 +91,7 @@ impl Active {
             address_first: 0,
             addresses_failed: 0,
             link: None,
+            is_counted: false,
             corked: [false; 2],
             low_water: [LowWater::ANY; 2],
             request_pipe: None,

@@ -13,17 +13,17 @@ use crate::route::spec::Balancing;
 use mio::Interest;
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a backend that could not be reached is passed over while others can be.
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
 
-/// The backend that an exchange has asked last.
-fn backend_of(active: &Active) -> Option<(&Arc<Backend>, Balancing)> {
+/// The member that an exchange has asked last, and its backend.
+fn asked_last(active: &Active) -> Option<(usize, &Backend)> {
     let account = active.exchange.account();
-    let pool = &active.local.table.route(account.route?).pool;
-    Some((&pool.members.get(account.member?)?.0, pool.balancing))
+    let member = account.member?;
+    let (backend, _) = active.local.table.route(account.route?).pool.members.get(member)?;
+    Some((member, backend))
 }
 
 /// Could that member not be reached, by the exchange's account?
@@ -84,7 +84,8 @@ impl Desk {
             }
         };
         active.link = Some(key);
-        if pool.balancing == Balancing::LeastConnections {
+        active.is_counted = pool.balancing == Balancing::LeastConnections;
+        if active.is_counted {
             backend.begin();
         }
         if reused {
@@ -138,11 +139,14 @@ impl Desk {
     /// Lets go of an exchange's connection.
     pub(super) fn release(&mut self, active: &mut Active, fate: Fate) {
         let Some(key) = active.link.take() else { return };
-        if let Some((backend, balancing)) = backend_of(active) {
-            if balancing == Balancing::LeastConnections {
+        let is_counted = std::mem::take(&mut active.is_counted);
+        // Most exchanges need no more of their route, which may be out of the processor's cache by now.
+        if (is_counted || active.exchange.tried() != 0)
+            && let Some((member, backend)) = asked_last(active)
+        {
+            if is_counted {
                 backend.end();
             }
-            let member = active.exchange.account().member.unwrap_or(0);
             if is_told(active.exchange.tried(), member) && !active.has_address_left(backend) {
                 backend.failed(self.clock.now.after(FAILED_PAUSE).0);
             }

@@ -1,0 +1,107 @@
+//! A place of its own for each of a fixed set of hashes.
+//!
+//! Hash and displace (Belazzougui, Botelho, Dietzfelbinger: "Hash, displace, and compress", 2009, without the compression): some
+//! bits of a hash choose a bucket of a few hashes, and each bucket has a pilot, a number for which none of its hashes falls on a
+//! place that is taken. Pilots are two octets for four hashes, so that they stay in the processor's cache where what stands in the
+//! places does not. What is asked for a hash that was not in the set is the place of some other one, or a free one.
+
+/// Hashes in a bucket, on average: more take less memory, and longer to place.
+const BUCKET_HASHES: usize = 4;
+
+/// Which place each hash of the set has.
+#[derive(Debug)]
+pub(super) struct Places {
+    count: usize,
+    pilots: Box<[u16]>,
+}
+
+impl Places {
+    /// Finds a place for each of `hashes`, among 9/8 as many and one. `None` where there is none for all, as for two that are equal:
+    /// with hashes of another seed there will be.
+    pub(super) fn find(hashes: &[u64]) -> Option<Self> {
+        let buckets = hashes.len() / BUCKET_HASHES + 1;
+        let mut places = Self { count: hashes.len() + hashes.len() / 8 + 1, pilots: vec![0; buckets].into() };
+        let mut by_bucket: Vec<Vec<u64>> = vec![Vec::new(); buckets];
+        for &hash in hashes {
+            by_bucket[places.bucket(hash)].push(hash);
+        }
+        // The largest first, while much is free.
+        let mut order: Vec<_> = (0..buckets).collect();
+        order.sort_by_key(|&bucket| std::cmp::Reverse(by_bucket[bucket].len()));
+        let mut taken = vec![false; places.count];
+        for bucket in order {
+            let hashes = &by_bucket[bucket];
+            places.pilots[bucket] =
+                (0..=u16::MAX).find(|&pilot| places.try_pilot(pilot, hashes, &mut taken))?;
+        }
+        Some(places)
+    }
+
+    /// Takes the places of a bucket's hashes if all are free with that pilot.
+    fn try_pilot(&self, pilot: u16, hashes: &[u64], taken: &mut [bool]) -> bool {
+        for (done, &hash) in hashes.iter().enumerate() {
+            if std::mem::replace(&mut taken[self.place(hash, pilot)], true) {
+                for &hash in &hashes[..done] {
+                    taken[self.place(hash, pilot)] = false;
+                }
+                return false;
+            }
+        }
+        true
+    }
+
+    /// How many places there are.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The place of a hash: less than the count.
+    pub(super) fn of(&self, hash: u64) -> usize {
+        self.place(hash, self.pilots[self.bucket(hash)])
+    }
+
+    fn bucket(&self, hash: u64) -> usize {
+        scaled(hash, self.pilots.len())
+    }
+
+    fn place(&self, hash: u64, pilot: u16) -> usize {
+        // Any odd numbers with bits all over: the product's upper half depends on all bits of both.
+        let mixed = hash ^ u64::from(pilot).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        scaled(mixed.wrapping_mul(0xd6e8_feb8_6659_fd93), self.count)
+    }
+}
+
+/// Brings the upper half of a hash to `0..count`, of up to 2^32.
+fn scaled(hash: u64, count: usize) -> usize {
+    let scaled = ((hash >> 32) * count as u64) >> 32;
+    usize::try_from(scaled).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reference::Random;
+    use super::*;
+
+    #[test]
+    fn each_hash_has_a_place_of_its_own() {
+        let mut random = Random(3);
+        for count in (0..300).chain([1_000, 9_999, 100_000]) {
+            let hashes: Vec<_> = (0..count).map(|_| random.next()).collect();
+            // Where a set has none, another has.
+            let places = Places::find(&hashes).unwrap();
+            assert!(places.count() <= count + count / 8 + 1);
+            let mut seen = vec![false; places.count()];
+            for hash in hashes {
+                assert!(!std::mem::replace(&mut seen[places.of(hash)], true), "{count} hashes");
+            }
+            for _ in 0..100 {
+                assert!(places.of(random.next()) < places.count());
+            }
+        }
+    }
+
+    #[test]
+    fn equal_hashes_have_no_places() {
+        assert!(Places::find(&[1, 7, 1]).is_none());
+    }
+}
