@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::process::low_addr;
+use support::process::free_addr;
 use support::{Apex, say, size};
 
 /// From one change of the file to the next.
@@ -63,7 +63,7 @@ impl World {
         Self {
             main,
             keys,
-            extras: (0..plan::EXTRAS).map(|_| low_addr()).collect(),
+            extras: (0..plan::EXTRAS).map(|_| free_addr()).collect(),
             history: History::default(),
             backends: Backends::default(),
             tally: Tally::default(),

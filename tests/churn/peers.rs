@@ -3,7 +3,7 @@
 
 use super::plan::{self, Route};
 use super::programs::{Dir, command, command_at, lacks};
-use super::support::process::low_addr;
+use super::support::process::free_addr;
 use super::wire::Peer;
 use super::{Told, World, play};
 use crate::support::{say, size};
@@ -293,7 +293,7 @@ fn haproxy_file(v: usize, world: &World, home: &Dir) -> String {
 
 /// One program under the load, and what is to be told of it.
 fn row(program: Program, length: Duration) -> String {
-    let world = Arc::new(World::new(low_addr(), Told::BySignal.keys()));
+    let world = Arc::new(World::new(free_addr(), Told::BySignal.keys()));
     assert_eq!(world.history.write(), 0);
     let proxy = Proxy::start(program, &world);
     let processes = proxy.held().processes;

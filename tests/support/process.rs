@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, LazyLock, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
@@ -316,21 +316,9 @@ pub(super) fn spawn(program: &Path, variables: &[(&str, &str)], file: &Path, inp
         .unwrap()
 }
 
-/// Ports that tests of this process were given.
-static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
-
-/// A port that is free now, and that no other test of this process was given.
+/// An address that is free, and that this process gives no one else. It is below the ports that the kernel gives to outgoing
+/// connections: while nobody listens there, none of those takes it, here or at another of this machine's addresses.
 pub fn free_addr() -> SocketAddr {
-    loop {
-        let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-        if GIVEN.lock().unwrap().insert(addr.port()) {
-            return addr;
-        }
-    }
-}
-
-/// An address below the ports that the kernel gives to outgoing connections: while nobody listens there, none of those takes it.
-pub fn low_addr() -> SocketAddr {
     const FIRST: u16 = 12_000;
     const COUNT: u16 = 18_000;
     static TRIED: AtomicU32 = AtomicU32::new(0);
@@ -345,11 +333,9 @@ pub fn low_addr() -> SocketAddr {
     }
 }
 
-/// A listener of this process, on a port that no other test was given.
+/// A listener of this process.
 pub fn listener() -> TcpListener {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    GIVEN.lock().unwrap().insert(listener.local_addr().unwrap().port());
-    listener
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
 }
 
 /// A directory that goes with its test.
