@@ -18,21 +18,19 @@ pub(super) struct Places {
 impl Places {
     /// Finds a place for each of `hashes`, among 9/8 as many and one. `None` where there is none for all, as for two that are equal:
     /// with hashes of another seed there will be.
-    pub(super) fn find(hashes: &[u64]) -> Option<Self> {
-        let buckets = hashes.len() / BUCKET_HASHES + 1;
-        let mut places = Self { count: hashes.len() + hashes.len() / 8 + 1, pilots: vec![0; buckets].into() };
-        let mut by_bucket: Vec<Vec<u64>> = vec![Vec::new(); buckets];
-        for &hash in hashes {
-            by_bucket[places.bucket(hash)].push(hash);
-        }
+    pub(super) fn find(mut hashes: Vec<u64>) -> Option<Self> {
+        let pilots = vec![0; hashes.len() / BUCKET_HASHES + 1].into();
+        let mut places = Self { count: hashes.len() + hashes.len() / 8 + 1, pilots };
+        // In their order the hashes of a bucket stand together.
+        hashes.sort_unstable();
+        let mut buckets: Vec<_> = hashes.chunk_by(|&a, &b| places.bucket(a) == places.bucket(b)).collect();
         // The largest first, while much is free.
-        let mut order: Vec<_> = (0..buckets).collect();
-        order.sort_by_key(|&bucket| std::cmp::Reverse(by_bucket[bucket].len()));
+        buckets.sort_by_key(|bucket| std::cmp::Reverse(bucket.len()));
         let mut taken = vec![false; places.count];
-        for bucket in order {
-            let hashes = &by_bucket[bucket];
-            places.pilots[bucket] =
-                (0..=u16::MAX).find(|&pilot| places.try_pilot(pilot, hashes, &mut taken))?;
+        for bucket in buckets {
+            let pilot = (0..=u16::MAX).find(|&pilot| places.try_pilot(pilot, bucket, &mut taken))?;
+            let bucket = places.bucket(*bucket.first()?);
+            places.pilots[bucket] = pilot;
         }
         Some(places)
     }
@@ -88,7 +86,7 @@ mod tests {
         for count in (0..300).chain([1_000, 9_999, 100_000]) {
             let hashes: Vec<_> = (0..count).map(|_| random.next()).collect();
             // Where a set has none, another has.
-            let places = Places::find(&hashes).unwrap();
+            let places = Places::find(hashes.clone()).unwrap();
             assert!(places.count() <= count + count / 8 + 1);
             let mut seen = vec![false; places.count()];
             for hash in hashes {
@@ -102,6 +100,6 @@ mod tests {
 
     #[test]
     fn equal_hashes_have_no_places() {
-        assert!(Places::find(&[1, 7, 1]).is_none());
+        assert!(Places::find(vec![1, 7, 1]).is_none());
     }
 }

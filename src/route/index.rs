@@ -271,8 +271,7 @@ impl<'a> Build<'a> {
 
     /// `None`: these hashes cannot be told apart.
     fn finish(self) -> Option<Index> {
-        let hashes: Vec<_> = self.entries.values().map(|place| place.hash).collect();
-        let places = Places::find(&hashes)?;
+        let places = Places::find(self.entries.values().map(|place| place.hash).collect())?;
         let mut slots = Vec::new();
         slots.resize_with(places.count(), || Slot {
             label: Label::new(b""),
