@@ -204,4 +204,6 @@ fn count(origins: &[SocketAddr], notes: Notes, name: &str, request: &str) {
     shared.set_phase(Phase::Ending);
     worker.wake();
     worker.thread.join().unwrap();
+    // What its thread frees as it ends is not to be counted in the next case.
+    log.stop();
 }

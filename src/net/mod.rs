@@ -7,6 +7,7 @@ pub mod network;
 pub mod pipe;
 pub mod process;
 pub mod socket;
+pub mod timer;
 pub mod watch;
 
 use rustix::fd::AsFd;

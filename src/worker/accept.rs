@@ -195,6 +195,7 @@ mod tests {
     use crate::http::limits::HeadLimits;
     use crate::log::writer::Writer;
     use crate::route::table::Table;
+    use crate::worker::alarm::Alarm;
     use crate::worker::place::Orders;
     use crate::worker::{Epoch, Published, Setup, Shared};
     use std::net::{Ipv4Addr, TcpStream};
@@ -238,7 +239,9 @@ mod tests {
             lines: log.lines(),
             say: |words| panic!("{words}"),
         };
-        Worker::new(mio::Poll::new().unwrap(), setup, orders)
+        let poll = mio::Poll::new().unwrap();
+        let alarm = Alarm::new(poll.registry()).unwrap();
+        Worker::new(poll, alarm, setup, orders)
     }
 
     #[test]

@@ -11,8 +11,11 @@ use crate::exchange::{ANY_BYTES, Readiness, Side, Tick};
 use crate::net::socket;
 use std::time::Duration;
 
-/// How long an exchange waits for much; a poll rounds it up to the next millisecond.
+/// How long an exchange waits for much, at the least.
 const GATHER_TIME: Duration = Duration::from_millis(2);
+
+/// Waits end at whole multiples of this, so that the alarm rings once for many of them.
+const GRID_US: u64 = 1000;
 
 const SIDES: [Side; 2] = [Side::Client, Side::Backend];
 
@@ -58,7 +61,7 @@ impl Desk {
             if wanted.is_none() || low_water.octets == ANY_BYTES {
                 low_water.until = Tick::NEVER;
             } else if was_asked {
-                low_water.until = self.clock.now.after(GATHER_TIME);
+                low_water.until = Tick(self.clock.now.after(GATHER_TIME).0.next_multiple_of(GRID_US));
             }
         }
     }

@@ -2,10 +2,11 @@
 //!
 //! A turn: poll, sample the clock, look for a new table, tell exchanges of the events, drive each as far as it goes, ask those
 //! whose time is up, hand over the log lines. `drive` is the list of everything that an exchange can ask for; `desk` is what
-//! it is served from; `dial` finds backend connections; `accept` welcomes clients; `gather`
-//! waits for much where much comes fast; `ebb` gives back what a peak took.
+//! it is served from; `dial` finds backend connections; `accept` welcomes clients; `alarm` ends a poll when something is due;
+//! `gather` waits for much where much comes fast; `ebb` gives back what a peak took.
 
 mod accept;
+mod alarm;
 mod arena;
 mod client;
 mod clock;

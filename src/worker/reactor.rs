@@ -1,5 +1,6 @@
 //! The loop of one worker: events, timers, turns. It decides nothing about a message.
 
+use super::alarm::Alarm;
 use super::arena::{Arena, Key, Kind, mapped};
 use super::client::Client;
 use super::clock::{Clock, Epoch};
@@ -93,9 +94,10 @@ pub fn spawn(
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), Key::new(Kind::Control, 0, 0).token())?;
     let orders = Orders::new();
+    let alarm = Alarm::new(poll.registry())?;
     let taken = orders.clone();
     let thread = std::thread::Builder::new().name(format!("worker-{}", setup.number)).spawn(move || {
-        let worker = Worker::new(poll, setup, taken);
+        let worker = Worker::new(poll, alarm, setup, taken);
         begun();
         let cut = worker.run();
         left();
@@ -105,6 +107,7 @@ pub fn spawn(
 }
 
 pub(super) struct Worker {
+    alarm: Alarm,
     pub(super) desk: Desk,
     pub(super) shared: Arc<Shared>,
     cache: Cache<Arc<ArcSwap<Published>>, Arc<Published>>,
@@ -125,7 +128,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(poll: Poll, setup: Setup, orders: Orders) -> Self {
+    pub(super) fn new(poll: Poll, alarm: Alarm, setup: Setup, orders: Orders) -> Self {
         let mut cache = Cache::new(Arc::clone(&setup.shared.published));
         let mut desk = Desk {
             number: setup.number,
@@ -151,6 +154,7 @@ impl Worker {
         };
         desk.begin_cursors();
         let mut worker = Self {
+            alarm,
             desk,
             cache,
             listeners: Vec::new(),
@@ -182,7 +186,7 @@ impl Worker {
             self.poll(&mut events, None);
         }
         loop {
-            let timeout = self.poll_timeout();
+            let timeout = self.patience();
             self.poll(&mut events, timeout);
             self.desk.clock.sample();
             self.look_at_shared();
@@ -230,24 +234,25 @@ impl Worker {
         }
     }
 
-    fn poll_timeout(&self) -> Option<Duration> {
-        if !self.queue.is_empty() || self.listeners.iter().any(|listener| listener.ready) {
+    /// How long the next poll may wait: not at all where there is work, else for an event, of which the alarm's is one.
+    fn patience(&mut self) -> Option<Duration> {
+        let has_work = !self.queue.is_empty() || self.listeners.iter().any(|listener| listener.ready);
+        let (at, now) = (self.wakes_at(), self.desk.clock.now);
+        if has_work || at <= now {
             return Some(Duration::ZERO);
         }
-        let mut timeout = self.desk.wheel.next(self.desk.clock.now);
-        let wake = self.accept_again.min(self.ebb_at);
-        if wake != Tick::NEVER {
-            let pause = Duration::from_micros(wake.since_us(self.desk.clock.now));
-            timeout = Some(timeout.map_or(pause, |timeout| timeout.min(pause)));
+        match self.alarm.set(at, now) {
+            Ok(()) => None,
+            Err(error) => panic!("timerfd_settime failed: {error}"),
         }
-        if let Some(&(at, _)) = self.desk.gathering.front() {
-            let pause = Duration::from_micros(at.since_us(self.desk.clock.now));
-            timeout = Some(timeout.map_or(pause, |timeout| timeout.min(pause)));
-        }
-        if self.desk.lines.holds_any() {
-            timeout = Some(timeout.map_or(LOG_PAUSE, |timeout| timeout.min(LOG_PAUSE)));
-        }
-        timeout
+    }
+
+    /// When something is due, if no event comes before.
+    fn wakes_at(&self) -> Tick {
+        let Desk { wheel, gathering, lines, clock, .. } = &self.desk;
+        let gathered = gathering.front().map_or(Tick::NEVER, |&(at, _)| at);
+        let log = if lines.holds_any() { clock.now.after(LOG_PAUSE) } else { Tick::NEVER };
+        wheel.next().min(self.accept_again).min(self.ebb_at).min(gathered).min(log)
     }
 
     fn look_at_shared(&mut self) {

@@ -9,7 +9,6 @@
 
 use super::arena::mapped;
 use crate::exchange::Tick;
-use std::time::Duration;
 
 /// Microseconds of one slot. Timeouts are fractions of a second at the least, so being up to 64 ms late is nothing.
 pub(super) const SLOT_US: u64 = 64_000;
@@ -103,11 +102,10 @@ impl<T: Copy> Wheel<T> {
         self.front = self.front.max(last + 1);
     }
 
-    /// How long after `now` the next entries are due; `None` while there are none, so that an idle worker sleeps until the
-    /// network wakes it.
-    pub(super) fn next(&self, now: Tick) -> Option<Duration> {
-        let due_us = self.first_filled()? * SLOT_US;
-        Some(Duration::from_micros(due_us.saturating_sub(now.0)))
+    /// When the next entries are due; [`Tick::NEVER`] while there are none, so that an idle worker sleeps until the network wakes
+    /// it.
+    pub(super) fn next(&self) -> Tick {
+        self.first_filled().map_or(Tick::NEVER, |number| Tick(number * SLOT_US))
     }
 
     /// It has no entries, and room for many.
@@ -177,13 +175,13 @@ mod tests {
                 assert_eq!(expired(&mut wheel, at - 1), [], "{at}");
             }
             // Its slot may have passed at the moment before, but not by more than one.
-            let wait = u64::try_from(wheel.next(Tick(at)).unwrap().as_micros()).unwrap();
+            let wait = wheel.next().since_us(Tick(at));
             assert!(wait < SLOT_US, "{at}: {wait}");
             if wait > 0 {
                 assert_eq!(expired(&mut wheel, at + wait - 1), [], "{at}");
             }
             assert_eq!(expired(&mut wheel, at + wait), [7], "{at}");
-            assert_eq!(wheel.next(Tick(at + wait)), None);
+            assert_eq!(wheel.next(), Tick::NEVER);
         }
     }
 
@@ -193,7 +191,7 @@ mod tests {
         let now = 100 * SLOT_US + 5;
         assert_eq!(expired(&mut wheel, now), []);
         wheel.insert(Tick(3), 1);
-        assert_eq!(wheel.next(Tick(now)), Some(Duration::from_micros(SLOT_US - 5)));
+        assert_eq!(wheel.next(), Tick(101 * SLOT_US));
         assert_eq!(expired(&mut wheel, now), []);
         assert_eq!(expired(&mut wheel, 101 * SLOT_US), [1]);
     }
@@ -206,8 +204,8 @@ mod tests {
         let mut asked = 0;
         let mut due = Vec::new();
         let mut now = 0;
-        while let Some(wait) = wheel.next(Tick(now)) {
-            now += u64::try_from(wait.as_micros()).unwrap();
+        while wheel.next() != Tick::NEVER {
+            now = wheel.next().0;
             wheel.expire(Tick(now), &mut due);
             let (inserted, token) = due.pop().unwrap();
             assert_eq!((inserted, token, due.len()), (at, 'a', 0));
@@ -285,9 +283,9 @@ mod tests {
             due.sort_unstable();
             due
         }
-        fn next(&self, now: Tick) -> Option<Duration> {
-            let number = self.entries.iter().map(|entry| entry.0).min()?;
-            Some(Duration::from_micros((number * SLOT_US).saturating_sub(now.0)))
+        fn next(&self) -> Tick {
+            let number = self.entries.iter().map(|entry| entry.0).min();
+            number.map_or(Tick::NEVER, |number| Tick(number * SLOT_US))
         }
     }
 
@@ -315,7 +313,7 @@ mod tests {
                     }
                     4 => now.0 += below(REVOLUTION_US / 8),
                     5 if below(50) == 0 => now.0 += below(3 * REVOLUTION_US),
-                    5 => now.0 += u64::try_from(wheel.next(now).unwrap_or_default().as_micros()).unwrap(),
+                    5 if wheel.next() != Tick::NEVER => now = now.max(wheel.next()),
                     _ => now.0 += below(SLOT_US),
                 }
                 if below(2) == 0 {
@@ -324,7 +322,7 @@ mod tests {
                     due.sort_unstable();
                     assert_eq!(due, model.expire(now), "seed {seed}, step {token}");
                 }
-                assert_eq!(wheel.next(now), model.next(now), "seed {seed}, step {token}");
+                assert_eq!(wheel.next(), model.next(), "seed {seed}, step {token}");
             }
         }
     }

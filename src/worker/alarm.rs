@@ -1,0 +1,111 @@
+//! Wakes a worker at a time. A poll with a timeout of its own starts and stops a timer of the kernel each time it waits, and a short
+//! one sets the core's clock each time, which takes a virtual machine longer than the poll. This timer stays where it is while
+//! nothing is due earlier, and the polls wait without any.
+
+use super::arena::{Key, Kind};
+use crate::exchange::Tick;
+use crate::net::timer::Timer;
+use mio::Registry;
+use std::io;
+use std::time::Duration;
+
+/// A worker's timer. Its events say nothing that the clock does not say.
+#[derive(Debug)]
+pub(super) struct Alarm {
+    timer: Timer,
+    /// When it rings, or rang last.
+    at: Tick,
+}
+
+impl Alarm {
+    /// One that is not set.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(super) fn new(registry: &Registry) -> io::Result<Self> {
+        Ok(Self { timer: Timer::new(registry, Key::new(Kind::Control, 0, 1).token())?, at: Tick::NEVER })
+    }
+
+    /// Sees to it that the worker wakes at `at` at the latest, which is later than `now`. It may wake before, at an earlier time
+    /// that is not wanted any more: taking that back would cost more, each time.
+    ///
+    /// # Errors
+    /// The system refuses it, which it has no reason for.
+    pub(super) fn set(&mut self, at: Tick, now: Tick) -> io::Result<()> {
+        let is_set = self.at > now;
+        if at == Tick::NEVER || (is_set && self.at <= at) {
+            return Ok(());
+        }
+        self.timer.set(Duration::from_micros(at.since_us(now)))?;
+        self.at = at;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll};
+    use std::time::Instant;
+
+    struct Ringer {
+        poll: Poll,
+        alarm: Alarm,
+        begun: Instant,
+    }
+
+    impl Ringer {
+        #[expect(clippy::disallowed_methods, reason = "real time is what is tested")]
+        fn new() -> Self {
+            let poll = Poll::new().unwrap();
+            let alarm = Alarm::new(poll.registry()).unwrap();
+            Self { poll, alarm, begun: Instant::now() }
+        }
+
+        fn now(&self) -> Tick {
+            Tick(1).after(self.begun.elapsed())
+        }
+
+        /// Waits without a timeout; true where it rang.
+        fn waits(&mut self, timeout: Option<Duration>) -> bool {
+            let mut events = Events::with_capacity(4);
+            self.poll.poll(&mut events, timeout).unwrap();
+            !events.is_empty()
+        }
+    }
+
+    #[test]
+    fn it_rings_again_and_again_without_being_read() {
+        let mut ringer = Ringer::new();
+        for _ in 0..5 {
+            let now = ringer.now();
+            let at = now.after(Duration::from_millis(2));
+            ringer.alarm.set(at, now).unwrap();
+            assert!(ringer.waits(None));
+            assert!(ringer.now() >= at, "it never rings before its time");
+        }
+        assert!(!ringer.waits(Some(Duration::from_millis(5))), "it rings once");
+    }
+
+    #[test]
+    fn the_earliest_time_counts() {
+        let mut ringer = Ringer::new();
+        let now = ringer.now();
+        let [soon, later, never] =
+            [now.after(Duration::from_millis(3)), now.after(Duration::from_secs(3600)), Tick::NEVER];
+        for at in [later, soon, later, never] {
+            ringer.alarm.set(at, now).unwrap();
+        }
+        assert_eq!(ringer.alarm.at, soon);
+        assert!(ringer.waits(None));
+        // It has rung, so the later time is one to be set.
+        let now = ringer.now();
+        ringer.alarm.set(never, now).unwrap();
+        assert_eq!(ringer.alarm.at, soon);
+        ringer.alarm.set(later, now).unwrap();
+        assert_eq!(ringer.alarm.at, later);
+        // The time that is there already is the shortest one.
+        ringer.alarm.set(now, now).unwrap();
+        assert!(ringer.waits(None));
+    }
+}
