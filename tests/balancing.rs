@@ -11,7 +11,9 @@ mod support;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::mpsc;
-use support::{Apex, Backend, SOON, Wire, all, echo, get, ok, route, weighted_route};
+use support::{
+    Apex, Backend, SOON, Wire, all, echo, get, ok, raise_descriptor_limit, route, say, weighted_route,
+};
 
 /// A backend that says its name.
 fn named(name: &'static str) -> Backend {
@@ -226,4 +228,27 @@ fn workers_serve_together() {
             assert_eq!(client.ask(get("/")).status(), 200);
         }
     }
+}
+
+/// More clients ask at once than one poll tells of: their requests go by pooled connections all the same.
+#[test]
+fn a_busy_crowd_shares_pooled_connections() {
+    const CLIENTS: usize = 1_000;
+    const ROUNDS: usize = 6;
+    let limit = raise_descriptor_limit(3 * CLIENTS + 256);
+    let crowd = CLIENTS.min(limit.saturating_sub(256) / 3);
+    let backend = named("one");
+    let apex = Apex::with("workers = 1", &all(&[backend.addr()]));
+    let mut clients: Vec<Wire> = (0..crowd).map(|_| apex.client()).collect();
+    for _ in 0..ROUNDS {
+        for client in &mut clients {
+            client.send(get("/"));
+        }
+        for client in &mut clients {
+            assert_eq!(client.response().text(), "one");
+        }
+    }
+    let accepted = backend.accepted();
+    say(&format!("{} requests of {crowd} clients by {accepted} connections", ROUNDS * crowd));
+    assert!(accepted <= 2 * crowd, "{accepted} connections for {crowd} clients");
 }

@@ -47,6 +47,13 @@ pub fn read(socket: &TcpStream, bytes: &mut Vec<u8>) -> io::Result<usize> {
     Ok(count)
 }
 
+/// Is a connection open, and has its peer sent nothing that was not read (recv(2), `MSG_PEEK`)?
+pub fn is_quiet(socket: &TcpStream) -> bool {
+    let mut octet = [0];
+    let peek = || rustix::net::recv(socket, &mut octet, RecvFlags::PEEK).map(|(_, count)| count);
+    retry_on_intr(peek) == Err(Errno::AGAIN)
+}
+
 /// Writes the pieces in their order, as far as there is room (send(2), sendmsg(2)). A closed connection raises no signal. Where
 /// `more` follows at once, the last part of a segment waits for it (`MSG_MORE`), until [`push`] at the latest.
 ///

@@ -189,7 +189,7 @@ fn is_the_clients(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::exchange::{Notes, RequestIds, Rules};
     use crate::http::limits::HeadLimits;
@@ -221,14 +221,14 @@ mod tests {
         }
     }
 
-    fn bound(number: u32, owner: Owner) -> Bound {
+    pub(in crate::worker) fn bound(number: u32, owner: Owner) -> Bound {
         let socket = net::listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = socket.local_addr().unwrap();
         Bound { socket, place: Arc::new(Place::new(number, address, owner)) }
     }
 
     /// A worker that does not run, with one listener.
-    fn worker(first: Bound, orders: Orders) -> Worker {
+    pub(in crate::worker) fn worker(first: Bound, orders: Orders) -> Worker {
         let log = Writer::spawn(io::sink(), io::sink()).unwrap();
         let setup = Setup {
             number: 0,

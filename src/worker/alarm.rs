@@ -48,6 +48,8 @@ mod tests {
     use mio::{Events, Poll};
     use std::time::Instant;
 
+    const SOON: Duration = Duration::from_secs(5);
+
     struct Ringer {
         poll: Poll,
         alarm: Alarm,
@@ -66,10 +68,10 @@ mod tests {
             Tick(1).after(self.begun.elapsed())
         }
 
-        /// Waits without a timeout; true where it rang.
-        fn waits(&mut self, timeout: Option<Duration>) -> bool {
+        /// True where it rings within that time.
+        fn rings_within(&mut self, time: Duration) -> bool {
             let mut events = Events::with_capacity(4);
-            self.poll.poll(&mut events, timeout).unwrap();
+            self.poll.poll(&mut events, Some(time)).unwrap();
             !events.is_empty()
         }
     }
@@ -81,10 +83,10 @@ mod tests {
             let now = ringer.now();
             let at = now.after(Duration::from_millis(2));
             ringer.alarm.set(at, now).unwrap();
-            assert!(ringer.waits(None));
+            assert!(ringer.rings_within(SOON));
             assert!(ringer.now() >= at, "it never rings before its time");
         }
-        assert!(!ringer.waits(Some(Duration::from_millis(5))), "it rings once");
+        assert!(!ringer.rings_within(Duration::from_millis(5)), "it rings once");
     }
 
     #[test]
@@ -97,7 +99,7 @@ mod tests {
             ringer.alarm.set(at, now).unwrap();
         }
         assert_eq!(ringer.alarm.at, soon);
-        assert!(ringer.waits(None));
+        assert!(ringer.rings_within(SOON));
         // It has rung, so the later time is one to be set.
         let now = ringer.now();
         ringer.alarm.set(never, now).unwrap();
@@ -106,6 +108,6 @@ mod tests {
         assert_eq!(ringer.alarm.at, later);
         // The time that is there already is the shortest one.
         ringer.alarm.set(now, now).unwrap();
-        assert!(ringer.waits(None));
+        assert!(ringer.rings_within(SOON));
     }
 }

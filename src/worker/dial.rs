@@ -3,6 +3,7 @@
 use super::arena::Key;
 use super::client::{Active, LowWater};
 use super::desk::Desk;
+use super::idle::Rested;
 use super::socket::Link;
 use super::wheel::schedule;
 use crate::exchange::{ANY_BYTES, Fate, Outcome, Side, Tick};
@@ -99,13 +100,13 @@ impl Desk {
 
     fn take_idle(&mut self, backend: BackendId, client: Key) -> Option<Key> {
         loop {
-            let key = self.idle.take(backend)?;
-            if let Some(link) = self.links.get_mut(key)
-                && link.user.is_none()
-            {
+            let Rested { key, is_quiet } = self.idle.take(backend)?;
+            let Some(link) = self.links.get_mut(key).filter(|link| link.user.is_none()) else { continue };
+            if is_quiet || socket::is_quiet(&link.socket) {
                 link.user = Some(client);
                 return Some(key);
             }
+            self.links.remove(key);
         }
     }
 
@@ -190,5 +191,40 @@ impl Desk {
             self.idle.forget(link.backend, key);
             self.links.remove(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::accept::tests::{bound, worker};
+    use super::super::arena::Kind;
+    use super::super::place::{Orders, Owner};
+    use super::*;
+    use std::io::Write;
+    use std::net::{Ipv4Addr, Shutdown, TcpListener};
+
+    /// In turns of which the poll could not tell of everything, a connection that is not quiet is told by itself.
+    #[test]
+    fn what_no_poll_has_told_of_is_asked() {
+        let backend = BackendId { slot: 0, generation: 1 };
+        let client = Key::new(Kind::Client, 1, 1);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut worker = worker(bound(0, Owner::Worker), Orders::new());
+        let desk = &mut worker.desk;
+        desk.idle.polled(true);
+        let mut park = || {
+            let socket = socket::connect(listener.local_addr().unwrap()).unwrap();
+            let peer = listener.accept().unwrap().0;
+            let (deadline, asked_at) = (Tick::NEVER, Tick::NEVER);
+            let link = Link { socket, backend, user: None, bulk: false, deadline, asked_at };
+            let key = desk.links.insert(link);
+            desk.idle.park(backend, key).unwrap();
+            (key, peer)
+        };
+        let ((quiet, _open), (_, ended), (_, mut talking)) = (park(), park(), park());
+        ended.shutdown(Shutdown::Write).unwrap();
+        talking.write_all(b"nobody asked").unwrap();
+        assert_eq!(desk.take_idle(backend, client), Some(quiet));
+        assert_eq!((desk.take_idle(backend, client), desk.links.len()), (None, 1));
     }
 }

@@ -190,10 +190,7 @@ impl Worker {
             self.poll(&mut events, timeout);
             self.desk.clock.sample();
             self.look_at_shared();
-            // A poll that was full has not told of everything.
-            if events.iter().count() < EVENTS_MAX {
-                self.desk.idle.polled();
-            }
+            self.desk.idle.polled(events.iter().count() == EVENTS_MAX);
             // First those at rest: a connection that is not quiet is dropped before an exchange can take it.
             for event in &events {
                 self.tell_resting(event);

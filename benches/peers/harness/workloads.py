@@ -112,6 +112,7 @@ WORKLOADS = [
         connections=16,
         bulk=True,
     ),
+    Workload("crowd", "GET, 1,000 busy connections", expect_bytes=12, connections=1000),
     Workload("connect", "GET, a new connection each", expect_bytes=12, connections=32, closes=True),
     Workload("rate", f"GET, open loop, {RATE} requests a second", expect_bytes=12, rate=RATE),
     Workload("browser", "GET with a browser's head of 20 fields, 1 KB", fields=BROWSER_FIELDS, expect_bytes=12),
