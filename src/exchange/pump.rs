@@ -332,9 +332,10 @@ impl Pump {
         self.pipe_full = false;
     }
 
-    /// The memory to read into: room for more where content comes faster than a buffer of the usual size takes it.
+    /// The memory to read into: room for more where content comes faster than a buffer of the usual size takes it. Chunks are better
+    /// off without: `benches/peers/README.md` has the figures.
     pub(super) fn open_for_read(&mut self, buffers: &mut Buffers, len_max: usize) -> &mut Vec<u8> {
-        if self.wide {
+        if self.wide && !matches!(self.body, Body::Chunked(_)) {
             self.incoming.widen(buffers);
         }
         self.incoming.open_for_read(buffers, len_max)

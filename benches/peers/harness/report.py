@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import platform
 import statistics
 
@@ -153,13 +154,18 @@ def machine(cores):
             if line.startswith("model name"):
                 model = line.split(":", 1)[1].strip()
                 break
-    return {"processor": model, "cores": cores.count, "kernel": platform.release()}
+    try:
+        congestion = pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    except OSError:
+        congestion = "of unknown congestion control"
+    return {"processor": model, "cores": cores.count, "kernel": platform.release(), "congestion": congestion}
 
 
 def heading(about, options):
     apart = "the proxy alone on one" if about["cores"] > 1 else "all on one"
     return (
-        f"{about['processor']}, {about['cores']} cores ({apart}, load and backend on the rest), Linux {about['kernel']}. "
+        f"{about['processor']}, {about['cores']} cores ({apart}, load and backend on the rest), Linux {about['kernel']}, "
+        f"TCP {about['congestion']}. "
         f"Median of {options.rounds} interleaved rounds of {options.seconds:g} s. CPU, user and system are µs of the proxy's "
         "own time on its core for one request; `calls` are its system calls for one request. Only ratios within one run "
         "count.\n"

@@ -307,6 +307,14 @@ fn a_larger_buffer_is_taken_only_where_one_was_filled() {
 }
 
 #[test]
+fn chunks_are_read_into_buffers_of_the_usual_size() {
+    let mut buffers = Buffers::default();
+    let mut pump = pump(chunked(), Encoding::Chunked);
+    pump.wide = true;
+    assert_eq!(pump.open_for_read(&mut buffers, LIMITS.head_bytes_max + 1).capacity(), BUFFER_BYTES);
+}
+
+#[test]
 fn a_larger_buffer_is_not_taken_in_place_of_one_that_holds_octets() {
     let mut buffers = Buffers::default();
     let mut pump = pump(chunked(), Encoding::Chunked);
