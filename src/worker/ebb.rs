@@ -100,6 +100,7 @@ impl Worker {
         self.clients.shed();
         desk.links.shed();
         desk.wheel.shed();
+        desk.gathering.shrink_to(mapped::<(Tick, Key)>());
         // Both are empty between turns, but for what goes on in the next.
         self.due.shrink_to(mapped::<(Tick, Key)>());
         self.queue.shrink_to(mapped::<Key>());

@@ -143,7 +143,7 @@ impl Worker {
             pipes: Pipes::default(),
             spares: Pool::new(SPARES_BASE, SPARES_MAX),
             wheel: Wheel::new(),
-            gathering: VecDeque::new(),
+            gathering: VecDeque::with_capacity(mapped::<(Tick, Key)>()),
             low_blocks: LowBlocks::new(),
             // The standard library's hasher has keys from the system: two workers, and two processes, begin apart.
             random: Random::new(RandomState::new().build_hasher().finish()),
