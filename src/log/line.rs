@@ -6,8 +6,9 @@
 //! response_us=… total_us=… retries=… cause="…"
 //! ```
 //!
-//! Whatever the peers sent, a line is one line of printable ASCII, its quotes are closed, and its length is bounded.
-//! Nothing here knows a clock or a file, and nothing is allocated but what `out` grows by.
+//! Whatever the peers sent, a line is one line of printable ASCII, its quotes are closed, and its length is bounded. Nearly every
+//! line is that without an escape, so each is written as it comes and looked at as a whole; one that does not hold is written again
+//! piece by piece. Nothing here knows a clock or a file, and nothing is allocated but what `out` grows by.
 
 use super::Entry;
 
@@ -29,27 +30,44 @@ const CUT: &[u8] = b"...";
 /// What nginx, and so every tool, writes where there is nothing.
 const NOTHING: &[u8] = b"-";
 
+/// Pieces of a line that stand between quotes; a request's name is one more.
+const PIECES_QUOTED: usize = 6;
+
 /// Appends the line of `entry`, its line end included.
 pub fn write(out: &mut Vec<u8>, entry: &Entry<'_>) {
-    // Address and date come from the kernel and the clock. They pass the escape too, so that no caller can break a line.
-    escaped(out, entry.client, NAME_BYTES_MAX);
+    let start = out.len();
+    let quotes = assemble::<false>(out, entry);
+    // Address, date and names are looked at with the rest, so that no caller can break a line.
+    if !holds(out.get(start..).unwrap_or_default(), quotes) {
+        out.truncate(start);
+        assemble::<true>(out, entry);
+    }
+    out.push(b'\n');
+}
+
+// The processor has other things in its cache when a line is written: here few octets of code are faster than few instructions.
+
+/// Appends the line without its end; gives the number of quotes that belong to the line itself.
+#[inline(never)]
+fn assemble<const ESCAPES: bool>(out: &mut Vec<u8>, entry: &Entry<'_>) -> usize {
+    piece::<ESCAPES>(out, entry.client, NAME_BYTES_MAX);
     out.extend_from_slice(b" - - [");
-    escaped(out, entry.date.as_bytes(), NAME_BYTES_MAX);
-    out.extend_from_slice(b"] ");
-    quoted(out, entry.request_line, REQUEST_LINE_BYTES_MAX);
-    out.push(b' ');
+    piece::<ESCAPES>(out, entry.date.as_bytes(), NAME_BYTES_MAX);
+    out.extend_from_slice(b"] \"");
+    piece::<ESCAPES>(out, entry.request_line, REQUEST_LINE_BYTES_MAX);
+    out.extend_from_slice(b"\" ");
     number(out, u64::from(entry.status));
     out.push(b' ');
     number(out, entry.content_bytes);
-    out.push(b' ');
-    quoted(out, entry.referer, REFERER_BYTES_MAX);
-    out.push(b' ');
-    quoted(out, entry.user_agent, USER_AGENT_BYTES_MAX);
-    out.extend_from_slice(b" route=");
-    quoted(out, entry.route.as_bytes(), NAME_BYTES_MAX);
-    out.extend_from_slice(b" backend=");
-    quoted(out, entry.backend.as_bytes(), NAME_BYTES_MAX);
-    out.extend_from_slice(b" head_us=");
+    out.extend_from_slice(b" \"");
+    piece::<ESCAPES>(out, entry.referer, REFERER_BYTES_MAX);
+    out.extend_from_slice(b"\" \"");
+    piece::<ESCAPES>(out, entry.user_agent, USER_AGENT_BYTES_MAX);
+    out.extend_from_slice(b"\" route=\"");
+    piece::<ESCAPES>(out, entry.route.as_bytes(), NAME_BYTES_MAX);
+    out.extend_from_slice(b"\" backend=\"");
+    piece::<ESCAPES>(out, entry.backend.as_bytes(), NAME_BYTES_MAX);
+    out.extend_from_slice(b"\" head_us=");
     number(out, entry.head_us);
     out.extend_from_slice(b" connect_us=");
     number_or_nothing(out, entry.connect_us);
@@ -60,16 +78,39 @@ pub fn write(out: &mut Vec<u8>, entry: &Entry<'_>) {
     out.extend_from_slice(b" retries=");
     number(out, u64::from(entry.retries));
     // Quoted, for a cause may be the few words of a refusal.
-    out.extend_from_slice(b" cause=");
-    quoted(out, entry.cause.as_bytes(), NAME_BYTES_MAX);
-    if !entry.request_id.is_empty() {
-        out.extend_from_slice(b" request_id=");
-        quoted(out, entry.request_id, NAME_BYTES_MAX);
+    out.extend_from_slice(b" cause=\"");
+    piece::<ESCAPES>(out, entry.cause.as_bytes(), NAME_BYTES_MAX);
+    out.push(b'"');
+    if entry.request_id.is_empty() {
+        return 2 * PIECES_QUOTED;
     }
-    out.push(b'\n');
+    out.extend_from_slice(b" request_id=\"");
+    piece::<ESCAPES>(out, entry.request_id, NAME_BYTES_MAX);
+    out.push(b'"');
+    2 * (PIECES_QUOTED + 1)
 }
 
+/// Appends the front of a piece, as much as may stand in a line.
+#[inline(never)]
+fn piece<const ESCAPES: bool>(out: &mut Vec<u8>, piece: &[u8], bytes_max: usize) {
+    let kept = if piece.is_empty() { NOTHING } else { piece.get(..bytes_max).unwrap_or(piece) };
+    if ESCAPES {
+        escape(out, kept);
+    } else {
+        out.extend_from_slice(kept);
+    }
+    if kept.len() < piece.len() {
+        out.extend_from_slice(CUT);
+    }
+}
+
+#[inline(never)]
 fn number(out: &mut Vec<u8>, value: u64) {
+    // Most times within an exchange are 0, for they lie within a turn.
+    if value == 0 {
+        out.push(b'0');
+        return;
+    }
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
@@ -80,47 +121,61 @@ fn number_or_nothing(out: &mut Vec<u8>, value: Option<u64>) {
     }
 }
 
-fn quoted(out: &mut Vec<u8>, piece: &[u8], bytes_max: usize) {
-    out.push(b'"');
-    if piece.is_empty() {
-        out.extend_from_slice(NOTHING);
-    } else {
-        escaped(out, piece, bytes_max);
+/// Octets that may stand in a line, if only as its own quotes.
+const fn is_printable(byte: u8) -> bool {
+    matches!(byte, 0x20..=0x7e)
+}
+
+/// Octets that could be taken for the end of a piece or for an escape; nginx's default escape leaves all printable ones but these.
+const fn is_mark(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\')
+}
+
+/// What stands at each octet of a block, over many blocks. Compilers make vectors of it.
+#[derive(Default)]
+struct Seen {
+    strange: [u8; BLOCK_BYTES],
+    marks: [u8; BLOCK_BYTES],
+}
+
+/// Octets that are looked at together.
+const BLOCK_BYTES: usize = 16;
+
+impl Seen {
+    #[inline]
+    #[expect(clippy::needless_range_loop, reason = "of iterators, no vectors are made")]
+    fn look(&mut self, block: &[u8; BLOCK_BYTES]) {
+        for at in 0..BLOCK_BYTES {
+            self.strange[at] |= u8::from(!is_printable(block[at]));
+            // A count that comes to its end is more than any line's own.
+            self.marks[at] = self.marks[at].saturating_add(u8::from(is_mark(block[at])));
+        }
     }
-    out.push(b'"');
 }
 
-/// The octets that stand in a line as they are; nginx's default escape leaves the same ones.
-const fn is_plain(byte: u8) -> bool {
-    matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\'
+/// Is every octet of a line printable, and every mark one of its own quotes?
+fn holds(line: &[u8], quotes: usize) -> bool {
+    let (blocks, rest) = line.as_chunks();
+    let mut last = [b' '; BLOCK_BYTES];
+    last[..rest.len()].copy_from_slice(rest);
+    let mut seen = Seen::default();
+    for block in blocks {
+        seen.look(block);
+    }
+    seen.look(&last);
+    seen.strange == [0; BLOCK_BYTES] && seen.marks.map(usize::from).iter().sum::<usize>() == quotes
 }
 
-/// Are all octets plain? Looked at in blocks, which compilers make vectors of.
-fn all_plain(piece: &[u8]) -> bool {
-    let plain = |block: &[u8]| block.iter().fold(true, |plain, &byte| plain & is_plain(byte));
-    let (blocks, rest) = piece.as_chunks::<16>();
-    let (halves, rest) = rest.as_chunks::<8>();
-    blocks.iter().all(|block| plain(block)) && halves.iter().all(|half| plain(half)) && plain(rest)
-}
-
-/// Appends at most `bytes_max` octets of `piece`, each that is not plain as `\xHH`.
-fn escaped(out: &mut Vec<u8>, piece: &[u8], bytes_max: usize) {
+/// Appends `piece`, each octet as `\xHH` that could not be told from what the line itself is made of.
+fn escape(out: &mut Vec<u8>, piece: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let kept = &piece[..piece.len().min(bytes_max)];
-    let mut rest = kept;
-    // Nearly every piece is plain throughout: then it is copied whole, and only else is the place looked for.
-    while !all_plain(rest)
-        && let Some(place) = rest.iter().position(|&byte| !is_plain(byte))
-    {
-        out.extend_from_slice(&rest[..place]);
-        let byte = rest[place];
-        let hex = [b'\\', b'x', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
-        out.extend_from_slice(&hex);
-        rest = &rest[place + 1..];
-    }
-    out.extend_from_slice(rest);
-    if kept.len() < piece.len() {
-        out.extend_from_slice(CUT);
+    for &byte in piece {
+        if is_printable(byte) && !is_mark(byte) {
+            out.push(byte);
+        } else {
+            let digit = |value: u8| DIGITS[usize::from(value)];
+            out.extend_from_slice(&[b'\\', b'x', digit(byte >> 4), digit(byte & 15)]);
+        }
     }
 }
 
@@ -218,9 +273,25 @@ mod tests {
         let text = line(&entry);
         assert!(text.ends_with('\n'));
         assert!(text[..text.len() - 1].bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{text}");
-        // Six quoted pieces, and no quote within any.
+        // No quote stands within a piece.
         assert_eq!(text.matches('"').count(), 12, "{text}");
         assert_eq!(text.matches('\\').count(), text.matches("\\x").count(), "{text}");
+    }
+
+    #[test]
+    fn no_number_of_quotes_passes_for_those_of_the_line() {
+        // In one place of many blocks, and in many places: a count that begins again would come back to what is expected.
+        for distance in [1, 2, 15, 16, 17] {
+            for count in 1..=REQUEST_LINE_BYTES_MAX / distance {
+                let mark = if count % 2 == 0 { b'"' } else { b'\\' };
+                let mut piece = vec![b'a'; REQUEST_LINE_BYTES_MAX];
+                piece.iter_mut().step_by(distance).take(count).for_each(|byte| *byte = mark);
+                let both = [&piece[..REFERER_BYTES_MAX], &piece].concat();
+                let text = line(&Entry { request_line: &piece, referer: &both, user_agent: &piece, ..ENTRY });
+                assert_eq!(text.matches('"').count(), 12, "{count} at a distance of {distance}");
+                assert_eq!(text.matches('\\').count(), text.matches("\\x").count());
+            }
+        }
     }
 
     #[test]

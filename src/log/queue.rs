@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 /// Octets from which on a batch counts as full and is handed over within the turn; it exceeds this by one line at most.
 pub const BATCH_BYTES_MAX: usize = 64 * 1024;
 
-/// What a new batch has room for: some twenty lines, as many as most turns log, so that it seldom grows.
-const BATCH_BYTES_FIRST: usize = 4 * 1024;
+/// What a batch has room for, so that it never grows but for a line of unusual length. What of it was never written to is no memory
+/// yet: a kernel gives that by pages.
+const BATCH_BYTES_ROOM: usize = BATCH_BYTES_MAX + 4 * 1024;
 
 /// Batches that can wait for the writer. With full ones these are 32 MiB: all that a log which blocks can hold of memory,
 /// and what a proxy at full speed (some 300 MB of lines a second) makes while the writer takes its longest nap.
@@ -21,7 +22,7 @@ pub const QUEUE_BATCHES_MAX: usize = 512;
 
 /// Batches that may wait while a further short one is still handed over. Above it only full ones are, so that a rush of
 /// turns with a line each does not use the queue up while the writer naps.
-pub const SHORT_BATCHES_MAX: usize = 64;
+pub const SHORT_BATCHES_MAX: usize = 16;
 
 /// Emptied batches kept for the workers, 8 MiB at most; further ones are freed.
 pub const EMPTY_BATCHES_MAX: usize = 128;
@@ -99,7 +100,7 @@ pub struct Lines {
 
 impl Lines {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, batch: Vec::new(), line_count: 0 }
+        Self { shared, batch: empty_batch(), line_count: 0 }
     }
 
     /// Where the next line goes; call it once a line, and append that line with its line end (see `log::line::write`).
@@ -132,7 +133,7 @@ impl Lines {
         let lines = mem::take(&mut self.line_count);
         let batch = mem::take(&mut self.batch);
         self.batch = match self.shared.full.push(batch) {
-            Ok(()) => self.shared.empty.pop().unwrap_or_else(|| Vec::with_capacity(BATCH_BYTES_FIRST)),
+            Ok(()) => self.shared.empty.pop().unwrap_or_else(empty_batch),
             Err(mut refused) => {
                 self.shared.count_dropped(lines);
                 refused.clear();
@@ -140,6 +141,10 @@ impl Lines {
             }
         };
     }
+}
+
+fn empty_batch() -> Vec<u8> {
+    Vec::with_capacity(BATCH_BYTES_ROOM)
 }
 
 impl Drop for Lines {

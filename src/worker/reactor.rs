@@ -29,8 +29,8 @@ use std::time::Duration;
 /// Events that one poll brings at most. More wait in the kernel, in order.
 const EVENTS_MAX: usize = 512;
 
-/// How soon log lines that the writer had no room for are offered again.
-const LOG_PAUSE: Duration = Duration::from_millis(5);
+/// How soon log lines that the writer had no room for are offered again: the nap of a writer that has much to do.
+const LOG_PAUSE: Duration = Duration::from_millis(20);
 
 /// What a worker begins with.
 #[derive(Debug)]
