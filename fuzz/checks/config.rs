@@ -34,7 +34,7 @@ fn runs(config: &Config) {
             let path = if path.is_empty() { "/" } else { &path };
             let found = table.find(host, path.as_bytes()).expect("a route takes what it was written for");
             // A route of the same host may stand for the path with its slash as well, and that one is as exact.
-            let found = found.0 as usize;
+            let found = table.route(found).identity.number;
             let by_another = &config.routes[found];
             assert!(
                 found == index

@@ -11,22 +11,23 @@ const BUCKET_HASHES: usize = 4;
 /// Which place each hash of the set has.
 #[derive(Debug)]
 pub(super) struct Places {
-    count: usize,
+    count: u32,
     pilots: Box<[u16]>,
 }
 
 impl Places {
     /// Finds a place for each of `hashes`, among 9/8 as many and one. `None` where there is none for all, as for two that are equal:
-    /// with hashes of another seed there will be.
+    /// with hashes of another seed there will be (of fewer than 2^31 hashes).
     pub(super) fn find(mut hashes: Vec<u64>) -> Option<Self> {
         let pilots = vec![0; hashes.len() / BUCKET_HASHES + 1].into();
-        let mut places = Self { count: hashes.len() + hashes.len() / 8 + 1, pilots };
+        let count = u32::try_from(hashes.len() + hashes.len() / 8 + 1).ok()?;
+        let mut places = Self { count, pilots };
         // In their order the hashes of a bucket stand together.
         hashes.sort_unstable();
         let mut buckets: Vec<_> = hashes.chunk_by(|&a, &b| places.bucket(a) == places.bucket(b)).collect();
         // The largest first, while much is free.
         buckets.sort_by_key(|bucket| std::cmp::Reverse(bucket.len()));
-        let mut taken = vec![false; places.count];
+        let mut taken = vec![false; count as usize];
         for bucket in buckets {
             let pilot = (0..=u16::MAX).find(|&pilot| places.try_pilot(pilot, bucket, &mut taken))?;
             let bucket = places.bucket(*bucket.first()?);
@@ -38,9 +39,9 @@ impl Places {
     /// Takes the places of a bucket's hashes if all are free with that pilot.
     fn try_pilot(&self, pilot: u16, hashes: &[u64], taken: &mut [bool]) -> bool {
         for (done, &hash) in hashes.iter().enumerate() {
-            if std::mem::replace(&mut taken[self.place(hash, pilot)], true) {
+            if std::mem::replace(&mut taken[self.place(hash, pilot) as usize], true) {
                 for &hash in &hashes[..done] {
-                    taken[self.place(hash, pilot)] = false;
+                    taken[self.place(hash, pilot) as usize] = false;
                 }
                 return false;
             }
@@ -49,30 +50,29 @@ impl Places {
     }
 
     /// How many places there are.
-    pub(super) fn count(&self) -> usize {
+    pub(super) fn count(&self) -> u32 {
         self.count
     }
 
     /// The place of a hash: less than the count.
-    pub(super) fn of(&self, hash: u64) -> usize {
+    pub(super) fn of(&self, hash: u64) -> u32 {
         self.place(hash, self.pilots[self.bucket(hash)])
     }
 
     fn bucket(&self, hash: u64) -> usize {
-        scaled(hash, self.pilots.len())
+        scaled(hash, self.pilots.len() as u64) as usize
     }
 
-    fn place(&self, hash: u64, pilot: u16) -> usize {
+    fn place(&self, hash: u64, pilot: u16) -> u32 {
         // Any odd numbers with bits all over: the product's upper half depends on all bits of both.
         let mixed = hash ^ u64::from(pilot).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        scaled(mixed.wrapping_mul(0xd6e8_feb8_6659_fd93), self.count)
+        scaled(mixed.wrapping_mul(0xd6e8_feb8_6659_fd93), u64::from(self.count))
     }
 }
 
 /// Brings the upper half of a hash to `0..count`, of up to 2^32.
-fn scaled(hash: u64, count: usize) -> usize {
-    let scaled = ((hash >> 32) * count as u64) >> 32;
-    usize::try_from(scaled).unwrap_or_default()
+fn scaled(hash: u64, count: u64) -> u32 {
+    u32::try_from(((hash >> 32) * count) >> 32).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -87,10 +87,10 @@ mod tests {
             let hashes: Vec<_> = (0..count).map(|_| random.next()).collect();
             // Where a set has none, another has.
             let places = Places::find(hashes.clone()).unwrap();
-            assert!(places.count() <= count + count / 8 + 1);
-            let mut seen = vec![false; places.count()];
+            assert!(places.count() as usize <= count + count / 8 + 1);
+            let mut seen = vec![false; places.count() as usize];
             for hash in hashes {
-                assert!(!std::mem::replace(&mut seen[places.of(hash)], true), "{count} hashes");
+                assert!(!std::mem::replace(&mut seen[places.of(hash) as usize], true), "{count} hashes");
             }
             for _ in 0..100 {
                 assert!(places.of(random.next()) < places.count());

@@ -51,8 +51,8 @@ impl Table {
     pub fn explain(&self, host: Option<&[u8]>, path: &[u8]) -> Explanation {
         let chosen = self.find(host, path);
         let chosen_host = chosen.map(|id| &self.route(id).identity.host);
-        let mut passed_over: Vec<_> = (0..)
-            .map(RouteId)
+        let mut passed_over: Vec<_> = self
+            .ids()
             .zip(self.routes())
             .filter(|(id, _)| Some(*id) != chosen)
             .map(|(id, route)| PassedOver { route: id, reason: reason(route, chosen_host, host, path) })
@@ -67,7 +67,7 @@ impl Table {
             let beaten = matches!(one.reason, Reason::ShorterPrefix | Reason::LessExactHost);
             let next_best =
                 Reverse((route.identity.host.exactness(), route.identity.path_prefix.as_str().len()));
-            (one.reason, beaten.then_some(next_best), one.route)
+            (one.reason, beaten.then_some(next_best), route.identity.number)
         });
         passed_over.truncate(LISTED_MAX);
         let others = all - passed_over.len();
@@ -106,9 +106,13 @@ mod tests {
             ("far", "b.example.com", "/far"),
         ]);
         let explanation = table.explain(Some(b"a.example.com"), b"/api/v1/users");
-        assert_eq!(explanation.chosen, Some(RouteId(3)));
+        assert_eq!(explanation.chosen, table.ids().nth(3));
         assert_eq!(explanation.others, 0);
-        let listed: Vec<_> = explanation.passed_over.iter().map(|one| (one.route.0, one.reason)).collect();
+        let listed: Vec<_> = explanation
+            .passed_over
+            .iter()
+            .map(|one| (table.route(one.route).identity.number, one.reason))
+            .collect();
         assert_eq!(
             listed,
             [
@@ -130,7 +134,7 @@ mod tests {
         let rows: Vec<_> = names.iter().map(|(name, host, prefix)| (&**name, &**host, &**prefix)).collect();
         let table = table(&rows);
         let explanation = table.explain(Some(b"h7"), b"/p1");
-        assert_eq!(explanation.chosen, Some(RouteId(36)));
+        assert_eq!(explanation.chosen, table.ids().nth(36));
         assert_eq!(explanation.passed_over.len(), LISTED_MAX);
         assert_eq!(explanation.others, 5_000 - 1 - LISTED_MAX);
         assert!(explanation.passed_over[..4].iter().all(|one| one.reason == Reason::PrefixDiffers));
@@ -149,10 +153,11 @@ mod tests {
                 let (host, path) = random_request(&mut random);
                 let explanation = table.explain(host.as_deref().map(str::as_bytes), path.as_bytes());
                 let chosen = reference(&specs, host.as_deref(), &path);
-                assert_eq!(explanation.chosen.map(|id| id.0 as usize), chosen);
+                let number = |id| table.route(id).identity.number;
+                assert_eq!(explanation.chosen.map(number), chosen);
                 assert_eq!(explanation.passed_over.len() + usize::from(chosen.is_some()), specs.len());
                 for one in &explanation.passed_over {
-                    let index = one.route.0 as usize;
+                    let index = number(one.route);
                     assert_ne!(Some(index), chosen);
                     let pattern = specs[index].host.to_string();
                     let prefix = specs[index].path_prefix.to_string();

@@ -6,10 +6,10 @@
 //! look-up asks for the front of the path at these depths alone: mostly one, so that a look-up is two probes, and does not grow
 //! with the number of routes.
 //!
-//! Three choices make a probe cost one cache line of a large table, whether or not it finds, and let the processor fetch the next
-//! while it waits for this one: a slot is one line with its label inside; no two entries want the same slot ([`super::displace`]);
-//! and the hash of an entry is made from labels alone, so that no address depends on what an earlier slot holds. Never allocates
-//! in a look-up; knows routes by number only.
+//! Three choices make a probe wait for the memory of a large table once, and let the processor fetch what comes next meanwhile: an
+//! entry stands in one line with its label inside, and what is found there in the next; no two entries want the same slot
+//! ([`super::displace`]); and the hash of an entry is made from labels alone, so that no address depends on what an earlier slot
+//! holds. Never allocates in a look-up, and never asks what it holds.
 
 use super::displace::Places;
 use super::pattern::{HostPattern, PathPrefix, with_normal_host};
@@ -18,9 +18,9 @@ use memchr::{memchr, memchr_iter};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 
-/// Stands for "no route" and "no node": tables hold fewer than 2^32 routes and entries.
+/// Stands for "nothing" and "no node": tables hold fewer than 2^32 routes and entries.
 const NONE: u32 = u32::MAX;
-/// Labels up to this many octets stand in their slot; this makes a slot 64 octets, one cache line.
+/// Labels up to this many octets stand in their slot; so an entry fits into 64 octets, one cache line.
 const INLINE_BYTES: usize = 46;
 
 /// At which depths prefixes end: bit 0 is depth 1. The last bit is of its own depth and all further ones.
@@ -51,8 +51,8 @@ impl Depths {
 struct Place {
     hash: u64,
     node: u32,
-    /// The route whose host and prefix end here, or `NONE`.
-    route: u32,
+    /// Whose host and prefix end here, or `NONE`: while the index grows, its number; then, where it stands.
+    value: u32,
     /// Of what leaves from here; of the nodes that hosts leave from, depth 1 where there are any.
     depths: Depths,
 }
@@ -60,7 +60,7 @@ struct Place {
 impl Place {
     /// A node with nothing in it.
     const fn new(hash: u64, node: u32) -> Self {
-        Self { hash, node, route: NONE, depths: Depths::NONE }
+        Self { hash, node, value: NONE, depths: Depths::NONE }
     }
 
     /// Nothing leaves from here, so that no probe is needed to know.
@@ -78,22 +78,24 @@ enum Label {
     Boxed(Box<[u8]>),
 }
 
-/// One entry.
+/// One entry, and what stands there. A value of one cache line lies in the line beside that of the entry, and in the same page.
 #[derive(Debug)]
-#[repr(align(64))]
-struct Slot {
+#[repr(align(128))]
+struct Slot<V> {
     label: Label,
     /// The node that it leaves; `NONE`: the slot is free.
     parent: u32,
     node: u32,
-    route: u32,
     depths: Depths,
+    value: Option<V>,
 }
 
 /// The compiled form. Immutable.
 #[derive(Debug)]
-pub(super) struct Index {
-    slots: Box<[Slot]>,
+pub(super) struct Index<V> {
+    slots: Box<[Slot<V>]>,
+    /// Values that no entry leads to: of any host and path, and those that are never found.
+    others: Vec<V>,
     /// Which slot an entry stands in.
     places: Places,
     exact: Place,
@@ -125,23 +127,34 @@ impl Label {
     }
 }
 
-impl Index {
-    /// Compiles the routes, numbered in their order. Of two with the same host and prefix the first is held.
-    pub(super) fn compile(routes: &[(&HostPattern, &PathPrefix)]) -> Self {
+impl<V> Index<V> {
+    /// Compiles what is to be found under these patterns, and says where each stands, in their order. Of two with the same host
+    /// and prefix the first is found.
+    pub(super) fn compile(patterns: &[(&HostPattern, &PathPrefix)], values: Vec<V>) -> (Self, Vec<u32>) {
         let mut seed = 0;
-        loop {
+        let (build, places) = loop {
             let mut build = Build::new(seed);
-            for (route, (host, prefix)) in (0..NONE).zip(routes) {
-                build.add(host, prefix, route);
+            for (number, (host, prefix)) in (0..NONE).zip(patterns) {
+                build.add(host, prefix, number);
             }
-            if let Some(index) = build.finish() {
-                return index;
+            if let Some(places) = build.places() {
+                break (build, places);
             }
             seed += 1;
+        };
+        build.finish(places, values)
+    }
+
+    /// What stands there, if there is such a place.
+    pub(super) fn get(&self, place: u32) -> Option<&V> {
+        let place = place as usize;
+        match self.slots.get(place) {
+            Some(slot) => slot.value.as_ref(),
+            None => self.others.get(place - self.slots.len()),
         }
     }
 
-    /// The number of the route that takes a request; see `Table::find`.
+    /// Where that stands what takes a request; see `Table::find`.
     pub(super) fn find(&self, host: Option<&[u8]>, path: &[u8]) -> Option<u32> {
         if self.exact.is_leaf() && self.wildcard.is_leaf() {
             return self.longest_prefix(self.any, path);
@@ -174,7 +187,7 @@ impl Index {
 
     /// Asks for the fronts of `path` that end where a prefix of this host does; the last one found is the longest.
     fn longest_prefix(&self, at: Place, path: &[u8]) -> Option<u32> {
-        let mut found = at.route;
+        let mut found = at.value;
         if !at.is_leaf()
             && let Some(path) = path.strip_prefix(b"/")
         {
@@ -188,7 +201,7 @@ impl Index {
                     && end <= self.prefix_bytes_max
                     && let Some(next) = self.step(at, front)
                 {
-                    found = next.route;
+                    found = next.value;
                 }
                 end += 1;
                 if end > path.len() || end > self.prefix_bytes_max || !at.depths.go_beyond(depth) {
@@ -202,11 +215,14 @@ impl Index {
     /// Looks for one entry.
     fn step(&self, from: Place, label: &[u8]) -> Option<Place> {
         let hash = hash_entry(from.hash, label);
-        let slot = self.slots.get(self.places.of(hash))?;
+        let place = self.places.of(hash);
+        let slot = self.slots.get(place as usize)?;
+        // Its other line is asked for whatever the first says, so that both are on their way together.
+        let value = if slot.value.is_some() { place } else { NONE };
         (slot.parent == from.node && slot.label.octets() == label).then_some(Place {
             hash,
             node: slot.node,
-            route: slot.route,
+            value,
             depths: slot.depths,
         })
     }
@@ -236,7 +252,7 @@ impl<'a> Build<'a> {
         Self { entries: HashMap::default(), roots, nodes: 3, wildcard_labels_max: 0, prefix_bytes_max: 0 }
     }
 
-    fn add(&mut self, host: &'a HostPattern, prefix: &'a PathPrefix, route: u32) {
+    fn add(&mut self, host: &'a HostPattern, prefix: &'a PathPrefix, number: u32) {
         let [exact, wildcard, any] = &mut self.roots;
         let host = match host {
             HostPattern::Any => any,
@@ -264,45 +280,67 @@ impl<'a> Build<'a> {
             // Nothing leaves from a prefix, so that it needs no node.
             end = self.entries.entry((parent, label.as_bytes())).or_insert(Place::new(hash, NONE));
         }
-        if end.route == NONE {
-            end.route = route;
+        if end.value == NONE {
+            end.value = number;
         }
     }
 
     /// `None`: these hashes cannot be told apart.
-    fn finish(self) -> Option<Index> {
-        let places = Places::find(self.entries.values().map(|place| place.hash).collect())?;
+    fn places(&self) -> Option<Places> {
+        Places::find(self.entries.values().map(|place| place.hash).collect())
+    }
+
+    /// Puts each value where it is found, and says where that is.
+    fn finish<V>(self, places: Places, values: Vec<V>) -> (Index<V>, Vec<u32>) {
+        let mut left: Vec<_> = values.into_iter().map(Some).collect();
+        let mut stand_at = vec![NONE; left.len()];
         let mut slots = Vec::new();
-        slots.resize_with(places.count(), || Slot {
+        slots.resize_with(places.count() as usize, || Slot {
             label: Label::new(b""),
             parent: NONE,
             node: NONE,
-            route: NONE,
             depths: Depths::NONE,
+            value: None,
         });
-        for ((parent, label), Place { hash, node, route, depths }) in self.entries {
-            slots[places.of(hash)] = Slot { label: Label::new(label), parent, node, route, depths };
+        for ((parent, label), Place { hash, node, value: number, depths }) in self.entries {
+            let place = places.of(hash);
+            let value = left.get_mut(number as usize).and_then(Option::take);
+            if value.is_some() {
+                stand_at[number as usize] = place;
+            }
+            slots[place as usize] = Slot { label: Label::new(label), parent, node, depths, value };
         }
-        let [exact, wildcard, any] = self.roots;
-        Some(Index {
+        let mut others = Vec::new();
+        for (place, value) in stand_at.iter_mut().zip(left) {
+            if let Some(value) = value {
+                *place = places.count() + u32::try_from(others.len()).unwrap_or(NONE);
+                others.push(value);
+            }
+        }
+        let [exact, wildcard, mut any] = self.roots;
+        any.value = stand_at.get(any.value as usize).copied().unwrap_or(NONE);
+        let index = Index {
             slots: slots.into_boxed_slice(),
+            others,
             places,
             exact,
             wildcard,
             any,
             wildcard_labels_max: self.wildcard_labels_max,
             prefix_bytes_max: self.prefix_bytes_max,
-        })
+        };
+        (index, stand_at)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::Route;
     use super::*;
 
     #[test]
-    fn a_slot_is_one_cache_line() {
-        assert_eq!(size_of::<Slot>(), 64);
+    fn a_slot_is_two_cache_lines_side_by_side() {
+        assert_eq!((size_of::<Slot<Route>>(), align_of::<Slot<Route>>()), (128, 128));
     }
 
     #[test]
@@ -321,10 +359,12 @@ mod tests {
         let depths = [1, 2, 30, 31, 32, 33, 40, 64, 65, 300];
         let prefixes: Vec<_> = depths.iter().map(|&depth| PathPrefix::parse(&deep(depth)).unwrap()).collect();
         let routes: Vec<_> = prefixes.iter().map(|prefix| (&HostPattern::Any, prefix)).collect();
-        let index = Index::compile(&routes);
+        let (index, stand_at) = Index::compile(&routes, (0..prefixes.len()).collect());
         for depth in 1..400 {
-            let expected = depths.iter().rposition(|&end| end <= depth).and_then(|at| u32::try_from(at).ok());
-            assert_eq!(index.find(None, deep(depth).as_bytes()), expected, "depth {depth}");
+            let expected = depths.iter().rposition(|&end| end <= depth);
+            let found = index.find(None, deep(depth).as_bytes());
+            assert_eq!(found.and_then(|place| index.get(place)), expected.as_ref(), "depth {depth}");
+            assert_eq!(found, expected.map(|number| stand_at[number]));
         }
     }
 }

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-/// A route's place in its table.
+/// Where a route stands in its table. Says nothing of the order of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteId(pub u32);
 
@@ -41,13 +41,17 @@ pub struct Identity {
     pub host: HostPattern,
     /// Which paths it takes.
     pub path_prefix: PathPrefix,
+    /// Its number in the order of the file, from 0.
+    pub number: usize,
 }
 
 /// All routes, compiled. Immutable; published to the workers by a pointer swap.
 #[derive(Debug)]
 pub struct Table {
-    routes: Vec<Route>,
-    index: Index,
+    /// The routes too: each beside the entry that leads to it.
+    index: Index<Route>,
+    /// Where they stand, in the order of the file.
+    ids: Vec<u32>,
     /// Pools with more than one member, each of which a worker keeps a cursor for.
     cursors: u32,
     /// Each once, by address.
@@ -92,8 +96,10 @@ impl Table {
         };
         let routes: Vec<_> = specs
             .iter()
-            .map(|spec| Route {
+            .enumerate()
+            .map(|(number, spec)| Route {
                 identity: Box::new(Identity {
+                    number,
                     name: spec.name.clone(),
                     host: spec.host.clone(),
                     path_prefix: spec.path_prefix.clone(),
@@ -107,9 +113,9 @@ impl Table {
             })
             .collect();
         let patterns: Vec<_> = specs.iter().map(|spec| (&spec.host, &spec.path_prefix)).collect();
-        let index = Index::compile(&patterns);
+        let (index, ids) = Index::compile(&patterns, routes);
         let slots = slots(backends.values().map(|backend| backend.id));
-        Self { routes, index, cursors, backends, slots, generation }
+        Self { index, ids, cursors, backends, slots, generation }
     }
 
     /// The route that takes a request: most exact host, then longest prefix. `host` without port, any case; `path` without query.
@@ -121,13 +127,22 @@ impl Table {
     }
 
     /// The route with that id. Ids are of this table alone.
+    ///
+    /// # Panics
+    /// The id is of another table.
     pub fn route(&self, id: RouteId) -> &Route {
-        &self.routes[id.0 as usize]
+        let Some(route) = self.index.get(id.0) else { panic!("{id:?} is of another table") };
+        route
+    }
+
+    /// All ids in the order of the file.
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = RouteId> {
+        self.ids.iter().map(|&place| RouteId(place))
     }
 
     /// All routes in the order of the file.
-    pub fn routes(&self) -> &[Route] {
-        &self.routes
+    pub fn routes(&self) -> impl ExactSizeIterator<Item = &Route> {
+        self.ids().map(|id| self.route(id))
     }
 
     /// Is there a backend with that id? No other table of the chain gives it to another one.
@@ -259,8 +274,7 @@ mod tests {
             .map(|(host, count)| route(host, host, "/", &urls[..count]))
             .collect();
         let table = Table::compile(&specs, None);
-        let cursors: Vec<_> =
-            table.routes().iter().map(|route| route.pool.cursor.map(NonZeroU32::get)).collect();
+        let cursors: Vec<_> = table.routes().map(|route| route.pool.cursor.map(NonZeroU32::get)).collect();
         assert_eq!((table.cursors(), &cursors[..]), (2, &[None, Some(1), None, Some(2)][..]));
     }
 
@@ -284,7 +298,11 @@ mod tests {
                 let (host, path) = random_request(&mut random);
                 let found = table.find(host.as_deref().map(str::as_bytes), path.as_bytes());
                 let expected = reference(&specs, host.as_deref(), &path);
-                assert_eq!(found.map(|id| id.0 as usize), expected, "seed {seed}: {host:?} {path}");
+                assert_eq!(
+                    found.map(|id| table.route(id).identity.number),
+                    expected,
+                    "seed {seed}: {host:?} {path}"
+                );
             }
         }
     }
@@ -292,9 +310,13 @@ mod tests {
     #[test]
     fn strip_bytes_follow_the_prefix() {
         let mut spec = route("a", "*", "/api/", &["http://127.0.0.1:1"]);
-        assert_eq!(Table::compile(&[spec.clone()], None).routes()[0].strip_bytes, 0);
+        assert_eq!(nth(&Table::compile(&[spec.clone()], None), 0).strip_bytes, 0);
         spec.strip_prefix = true;
-        assert_eq!(Table::compile(&[spec], None).routes()[0].strip_bytes, 4);
+        assert_eq!(nth(&Table::compile(&[spec], None), 0).strip_bytes, 4);
+    }
+
+    fn nth(table: &Table, number: usize) -> &Route {
+        table.routes().nth(number).unwrap()
     }
 
     fn of_urls(urls: &[&str], previous: Option<&Table>) -> Table {
@@ -309,22 +331,22 @@ mod tests {
         ];
         let first = Table::compile(&specs, None);
         assert_eq!(first.backends().len(), 3);
-        let shared = &first.routes()[0].pool.members[1].0;
-        assert!(Arc::ptr_eq(shared, &first.routes()[1].pool.members[0].0));
+        let shared = &nth(&first, 0).pool.members[1].0;
+        assert!(Arc::ptr_eq(shared, &nth(&first, 1).pool.members[0].0));
         shared.begin();
         shared.failed(77);
 
         let second = of_urls(&["http://name:3", "http://127.0.0.1:2", "http://127.0.0.1:9"], Some(&first));
-        let members = &second.routes()[0].pool.members;
+        let members = &nth(&second, 0).pool.members;
         assert!(Arc::ptr_eq(&members[1].0, shared));
         assert_eq!(members[1].0.in_use.load(Ordering::Relaxed), 1);
         assert!(!members[1].0.is_usable(76));
-        assert_eq!(members[0].0.id, first.routes()[1].pool.members[1].0.id);
+        assert_eq!(members[0].0.id, nth(&first, 1).pool.members[1].0.id);
         // The slot of the backend that goes away (0) is not given while the table before may still be in use.
         assert_eq!(members[2].0.id, BackendId { slot: 3, generation: 1 });
 
         let third = of_urls(&["http://127.0.0.1:1", "http://127.0.0.1:9"], Some(&second));
-        let members = &third.routes()[0].pool.members;
+        let members = &nth(&third, 0).pool.members;
         assert_eq!(members[0].0.id, BackendId { slot: 0, generation: 2 });
         assert_eq!(members[1].0.id, BackendId { slot: 3, generation: 1 });
     }
@@ -367,9 +389,10 @@ mod tests {
             .collect();
         let first = Table::compile(&specs, None);
         let second = Table::compile(&specs, Some(&first));
-        for n in (0..100_000_u32).step_by(997) {
+        for n in (0..100_000).step_by(997) {
             let (host, path) = (format!("h{}.example.com", n / 10), format!("/p{}/x", n % 10));
-            assert_eq!(second.find(Some(host.as_bytes()), path.as_bytes()), Some(RouteId(n)));
+            let found = second.find(Some(host.as_bytes()), path.as_bytes());
+            assert_eq!(found.map(|id| second.route(id).identity.number), Some(n));
         }
     }
 }
