@@ -4,6 +4,7 @@
 pub mod handover;
 pub mod listener;
 pub mod network;
+pub mod pacing;
 pub mod pipe;
 pub mod process;
 pub mod socket;

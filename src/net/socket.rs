@@ -1,6 +1,6 @@
 //! Connected sockets: made, read, written, half-closed; one system call a function once a socket is there.
 
-use super::keep_alive;
+use super::{keep_alive, pacing};
 use mio::net::TcpStream;
 use nix::sys::socket::sockopt::SetUsize;
 use rustix::buffer::spare_capacity;
@@ -25,6 +25,9 @@ pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
     sockopt::set_tcp_nodelay(&socket, true)?;
     keep_alive(&socket)?;
+    if addr.ip().is_loopback() && pacing::is_paced(&socket) {
+        pacing::spare(&socket);
+    }
     match rustix::net::connect(&socket, &addr) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(TcpStream::from_std(socket.into())),
         Err(errno) => Err(errno.into()),

@@ -7,7 +7,7 @@ use super::place::{Bound, Order, Owner, Place};
 use super::reactor::Worker;
 use super::socket::{Course, Listener};
 use crate::exchange::Tick;
-use crate::net;
+use crate::net::{self, pacing};
 use mio::Interest;
 use mio::net::TcpListener;
 use std::io;
@@ -36,14 +36,20 @@ impl Worker {
     /// The kernel has no room for it in epoll.
     pub(super) fn listen(&mut self, bound: Bound) -> io::Result<()> {
         let mut socket = TcpListener::from_std(bound.socket);
+        let place = bound.place;
+        // Who connects to a loopback address is on this machine; who connects to another may be.
+        let mut paced = pacing::is_paced(&socket);
+        if paced && place.address.ip().is_loopback() {
+            pacing::spare(&socket);
+            paced = false;
+        }
         let number = self.listeners_made;
         let token = Key::new(Kind::Listener, 0, number).token();
         self.desk.poll.registry().register(&mut socket, token, Interest::READABLE)?;
         self.listeners_made += 1;
-        let place = bound.place;
         // Connections may have come before it was registered.
         let course = Course::Staying;
-        self.listeners.push(Listener { number, socket, place, ready: true, paused: false, course });
+        self.listeners.push(Listener { number, socket, place, paced, ready: true, paused: false, course });
         Ok(())
     }
 
@@ -140,7 +146,12 @@ impl Worker {
                 return self.pause(index, "the limit of client connections is reached");
             }
             match self.listeners[index].socket.accept() {
-                Ok((socket, peer)) => self.welcome(socket, peer.ip()),
+                Ok((socket, peer)) => {
+                    if self.listeners[index].paced && peer.ip().is_loopback() {
+                        pacing::spare(&socket);
+                    }
+                    self.welcome(socket, peer.ip());
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.listeners[index].ready = false;
                     return;
@@ -242,6 +253,24 @@ pub(super) mod tests {
         let poll = mio::Poll::new().unwrap();
         let alarm = Alarm::new(poll.registry()).unwrap();
         Worker::new(poll, alarm, setup, orders)
+    }
+
+    #[test]
+    fn clients_on_this_machine_are_spared_pacing() {
+        for (address, is_open_to_others) in [(Ipv4Addr::LOCALHOST, false), (Ipv4Addr::UNSPECIFIED, true)] {
+            let socket = net::listener::bind((address, 0).into()).unwrap();
+            let paces = pacing::tests::pace(&socket);
+            let address = socket.local_addr().unwrap();
+            let place = Arc::new(Place::new(0, address, Owner::Worker));
+            let mut worker = worker(Bound { socket, place }, Orders::new());
+            // Others, who may come from afar, are paced as the system would.
+            assert_eq!(worker.listeners[0].paced, paces && is_open_to_others);
+            assert_eq!(pacing::is_paced(&worker.listeners[0].socket), paces && is_open_to_others);
+            let _client = TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).unwrap();
+            worker.accept_more();
+            let client = worker.clients.get(worker.clients.keys()[0]).unwrap();
+            assert!(!pacing::is_paced(&client.socket));
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(super) struct Listener {
     /// It stands before the place: with the place gone, the socket is closed for certain.
     pub(super) socket: TcpListener,
     pub(super) place: Arc<Place>,
+    /// What it accepts is paced, which peers on this machine are to be spared.
+    pub(super) paced: bool,
     /// Connections may be waiting.
     pub(super) ready: bool,
     /// At a limit: it is tried again after a pause.
