@@ -185,29 +185,24 @@ impl Exchange {
 
     fn judge_request(&mut self, given: &mut Given<'_>) -> Found {
         let mut slots = field::slots();
-        let request = match head::request(self.request.incoming.unread(), &mut slots, &given.rules.head) {
+        let judged = head::request(self.request.incoming.unread(), &mut slots, &given.rules.head);
+        // It is large, so it stays where it is.
+        let request = match &judged {
             Ok(Some(request)) => request,
             Ok(None) => return Found::Incomplete,
-            Err(refusal) => return Found::Refused(refusal, None),
+            Err(refusal) => return Found::Refused(*refusal, None),
         };
         let account = &mut self.account;
         account.head_read = Some(given.now);
         if given.rules.notes == Notes::Kept {
-            account.note(&request, given.buffers);
+            account.note(request, given.buffers);
         }
         self.client_keeps = request.persistence;
         if given.serving != Serving::On {
             self.client_keeps = Persistence::Close;
         }
         (self.request.body, self.request.encoding) = Body::framed_by(request.framing);
-        self.asked = Asked {
-            method: request.method,
-            version: request.version,
-            expects_continue: request.expects_continue && request.framing != Framing::None,
-            upgrades: request.upgrades,
-            closes: request.persistence == Persistence::Close,
-            body_bytes_max: u64::MAX,
-        };
+        self.asked = Asked::by(request);
         if given.serving == Serving::Full {
             return Found::Refused(TOO_MANY_CLIENTS, Some(request.head_bytes));
         }
@@ -218,7 +213,7 @@ impl Exchange {
             let connection = self.asked.connection(self.client_keeps);
             let out = self.response.outgoing.open(given.buffers);
             account.cause = Cause::Apex("the last hop that was asked for");
-            account.status = reply::at_last_hop(out, &request, connection, given.date);
+            account.status = reply::at_last_hop(out, request, connection, given.date);
             return Found::Answered(request.head_bytes);
         }
         let Some(id) =
@@ -246,9 +241,9 @@ impl Exchange {
             request_id: (given.rules.request_ids == RequestIds::Made).then(|| given.random.request_id()),
         };
         if given.rules.notes == Notes::Kept {
-            note_request_id(account, &request, &edits);
+            note_request_id(account, request, &edits);
         }
-        forward::request(self.request.outgoing.open(given.buffers), &request, &edits);
+        forward::request(self.request.outgoing.open(given.buffers), request, &edits);
         Found::Request(request.head_bytes)
     }
 

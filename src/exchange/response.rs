@@ -110,9 +110,9 @@ impl Exchange {
     fn judge_response(&mut self, given: &mut Given<'_>) -> Result<Found, Refusal> {
         let mut slots = field::slots();
         let bytes = self.response.incoming.unread();
-        let Some(response) = head::response(bytes, &mut slots, &given.rules.head, self.asked.method)? else {
-            return Ok(Found::Incomplete);
-        };
+        let judged = head::response(bytes, &mut slots, &given.rules.head, self.asked.method)?;
+        // It is large, so it stays where it is.
+        let Some(response) = &judged else { return Ok(Found::Incomplete) };
         let head_bytes = response.head_bytes;
         match response.status {
             101 => {
@@ -122,7 +122,7 @@ impl Exchange {
                 }
                 self.account.status = 101;
                 let edits = ResponseEdits { framing: Framing::None, connection: None, upgrades: true };
-                forward::response(self.response.outgoing.open(given.buffers), &response, &edits);
+                forward::response(self.response.outgoing.open(given.buffers), response, &edits);
                 Ok(Found::Switched(head_bytes))
             }
             100..=199 => {
@@ -132,18 +132,18 @@ impl Exchange {
                 // RFC 9110 section 15.2: a 1.0 client knows no interim responses.
                 if self.asked.version == Version::Http11 {
                     let edits = ResponseEdits { framing: Framing::None, connection: None, upgrades: false };
-                    forward::response(self.response.outgoing.open(given.buffers), &response, &edits);
+                    forward::response(self.response.outgoing.open(given.buffers), response, &edits);
                 }
                 Ok(Found::Interim(head_bytes))
             }
             status => {
                 self.account.status = status;
                 self.backend_keeps = response.persistence;
-                let (body, encoding, edits) = self.frame_to_client(&response, given.serving);
+                let (body, encoding, edits) = self.frame_to_client(response, given.serving);
                 self.client_keeps = edits.0;
                 forward::response_dated(
                     self.response.outgoing.open(given.buffers),
-                    &response,
+                    response,
                     &edits.1,
                     given.date,
                 );

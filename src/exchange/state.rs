@@ -9,7 +9,8 @@ use super::pump::{Body, Pump};
 use super::rules::Given;
 use super::step::{Readiness, Side};
 use super::tick::Tick;
-use crate::http::head::{Method, Persistence, Version};
+use crate::http::framing::Framing;
+use crate::http::head::{Method, Persistence, Request, Version};
 use crate::http::refusal::Refusal;
 use crate::http::reply::Content;
 use crate::route::balance::MEMBERS_TOLD_APART;
@@ -93,6 +94,18 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// What a request asks for, whatever its route allows.
+    pub(super) fn by(request: &Request<'_, '_>) -> Self {
+        Self {
+            method: request.method,
+            version: request.version,
+            expects_continue: request.expects_continue && request.framing != Framing::None,
+            upgrades: request.upgrades,
+            closes: request.persistence == Persistence::Close,
+            body_bytes_max: u64::MAX,
+        }
+    }
+
     /// Whether the answer carries content (RFC 9110 section 9.3.2).
     pub(super) fn content(&self) -> Content {
         if self.method == Method::Head { Content::HeadOnly } else { Content::Full }

@@ -73,7 +73,7 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &RequestEdit
     out.extend_from_slice(b" HTTP/1.1\r\n");
     // A 1.1 request without Host was refused.
     if request.version == Version::Http10 && request.field("host").is_none() {
-        line(out, "Host", host);
+        own_line(out, b"Host: ", host);
     }
     let passed = request_fields(out, request, edits, host);
     write_forwarded(out, request, edits, &passed);
@@ -236,10 +236,10 @@ fn write_forwarded(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &Request
     if !passed.host
         && let Some(authority) = request.authority
     {
-        line(out, "X-Forwarded-Host", authority.text);
+        own_line(out, b"X-Forwarded-Host: ", authority.text);
     }
     if let Some(id) = edits.request_id.filter(|_| !passed.request_id) {
-        line(out, "X-Request-Id", &id.text());
+        own_line(out, b"X-Request-Id: ", &id.text());
     }
     if let Some(name) = edits.via {
         // RFC 9110 section 7.6.3: the version in which the request was received, and a pseudonym.
@@ -316,7 +316,7 @@ fn write_response(
         }
     });
     if let Some(date) = date {
-        line(out, "Date", date.as_bytes());
+        own_line(out, b"Date: ", date.as_bytes());
     }
     match (edits.framing, response.length_hint) {
         // RFC 9112 section 6.1 and RFC 9110 section 8.6: neither framing field in a 1xx or a 204.
@@ -355,7 +355,7 @@ pub(super) fn write_connection(out: &mut Vec<u8>, connection: Option<Persistence
 pub(super) fn write_framing(out: &mut Vec<u8>, framing: Framing) {
     match framing {
         Framing::Length(length) => {
-            line(out, "Content-Length", itoa::Buffer::new().format(length).as_bytes());
+            own_line(out, b"Content-Length: ", itoa::Buffer::new().format(length).as_bytes());
         }
         Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         Framing::None | Framing::UntilClose => {}
@@ -368,6 +368,13 @@ fn pass(out: &mut Vec<u8>, field: &Field<'_>, named: Option<&Named<'_>>) {
     if named.is_none_or(|named| !named.holds(field.name)) {
         line(out, field.name, field.value);
     }
+}
+
+/// Writes one field line of Apex's own, whose name is told with the `: ` behind it.
+pub(super) fn own_line<const N: usize>(out: &mut Vec<u8>, name: &[u8; N], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Writes one field line.

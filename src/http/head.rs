@@ -142,7 +142,8 @@ pub fn request<'h, 'b>(
     } else {
         line::request(bytes, slots, limits)?
     };
-    parsed.map(|parsed| judge_request(bytes, &parsed, limits)).transpose()
+    let Some(parsed) = parsed else { return Ok(None) };
+    judge_request(bytes, &parsed, limits)
 }
 
 /// Reads the response head at the front of `bytes` as the answer to a request of method `asked`; `None` while it is
@@ -161,7 +162,8 @@ pub fn response<'h, 'b>(
     } else {
         line::response(bytes, slots, limits)?
     };
-    parsed.map(|parsed| judge_response(bytes, &parsed, limits, asked)).transpose()
+    let Some(parsed) = parsed else { return Ok(None) };
+    judge_response(bytes, &parsed, limits, asked)
 }
 
 /// Do the bytes begin as a HEAD request does, whatever follows? So much can be told of a head that is not whole, or broken.
@@ -278,19 +280,21 @@ const fn version_of(minor: u8) -> Version {
     if minor == 0 { Version::Http10 } else { Version::Http11 }
 }
 
-/// What the rules say of a request head that has the form of one.
+/// What the rules say of a request head that has the form of one: it is whole, so there is always one. What is made here is large,
+/// and made in the form that it is given away in, so that it is never moved.
 fn judge_request<'h, 'b>(
     bytes: &'b [u8],
     parsed: &Parsed<'h, 'b, RequestLine<'b>>,
     limits: &HeadLimits,
-) -> Result<Request<'h, 'b>, Refusal> {
+) -> Result<Option<Request<'h, 'b>>, Refusal> {
     let &Parsed { line: RequestLine { method, target: target_text, version }, fields, start, end } = parsed;
     let head = &bytes[start..end];
     if head.len() > limits.head_bytes_max {
         return Err(HEAD_TOO_LARGE);
     }
     let mut facts = Facts::default();
-    let lines = facts.collect(head, fields).ok_or(Refusal::bad_request(BARE_LF))?;
+    let mut lines = Lines::of(head);
+    facts.collect(&mut lines, fields).ok_or(Refusal::bad_request(BARE_LF))?;
     if facts.options.count > CONNECTION_NAMES_MAX {
         return Err(Refusal::bad_request(TOO_MANY_OPTIONS));
     }
@@ -303,7 +307,7 @@ fn judge_request<'h, 'b>(
     if is_11 && facts.expectation == Expectation::Unknown {
         return Err(Refusal { status: 417, case: "unknown expectation" });
     }
-    Ok(Request {
+    Ok(Some(Request {
         method: class,
         method_text: method,
         target,
@@ -320,7 +324,7 @@ fn judge_request<'h, 'b>(
         fields,
         lines,
         head_bytes: end,
-    })
+    }))
 }
 
 /// RFC 9112 section 3.2: a 1.1 request has exactly one Host; no request has two, or a malformed one.
@@ -343,20 +347,21 @@ fn judge_max_forwards(method: Method, field: Once<'_>) -> Option<u64> {
     Some(framing::decimal(digits).unwrap_or(u64::MAX))
 }
 
-/// What the rules say of a response head that has the form of one.
+/// What the rules say of a response head that has the form of one; as for a request, there is always one.
 fn judge_response<'h, 'b>(
     bytes: &'b [u8],
     parsed: &Parsed<'h, 'b, StatusLine<'b>>,
     limits: &HeadLimits,
     asked: Method,
-) -> Result<Response<'h, 'b>, Refusal> {
+) -> Result<Option<Response<'h, 'b>>, Refusal> {
     let &Parsed { line: StatusLine { status, reason, version }, fields, start, end } = parsed;
     let head = &bytes[start..end];
     if head.len() > limits.head_bytes_max {
         return Err(RESPONSE_HEAD_TOO_LARGE);
     }
     let mut facts = Facts::default();
-    let lines = facts.collect(head, fields).ok_or(Refusal::bad_gateway(BARE_LF))?;
+    let mut lines = Lines::of(head);
+    facts.collect(&mut lines, fields).ok_or(Refusal::bad_gateway(BARE_LF))?;
     if facts.options.count > CONNECTION_NAMES_MAX {
         return Err(Refusal::bad_gateway(TOO_MANY_OPTIONS));
     }
@@ -379,7 +384,7 @@ fn judge_response<'h, 'b>(
     } else {
         facts.options.persistence(version)
     };
-    Ok(Response {
+    Ok(Some(Response {
         status,
         reason,
         version,
@@ -389,7 +394,7 @@ fn judge_response<'h, 'b>(
         fields,
         lines,
         head_bytes: end,
-    })
+    }))
 }
 
 /// The answer to a request head that httparse does not take.

@@ -37,6 +37,11 @@ impl<'b> Lines<'b> {
         Self { head, marks: [(0, Name::Other); MARKS_MAX], count: 0, behind: 0 }
     }
 
+    /// The head that they are of.
+    pub(super) const fn head(&self) -> &'b [u8] {
+        self.head
+    }
+
     /// Nothing is known but the fields.
     #[cfg(test)]
     pub(super) const fn unknown() -> Self {

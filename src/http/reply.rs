@@ -3,7 +3,7 @@
 //! They never name the software or its version, and never repeat what the client sent (but to TRACE, whose point that is).
 
 use super::field::Field;
-use super::forward::{line, write_connection, write_framing, write_status_line};
+use super::forward::{line, own_line, write_connection, write_framing, write_status_line};
 use super::framing::Framing;
 use super::head::{Method, Persistence, Request, Version};
 use super::refusal::Refusal;
@@ -106,9 +106,9 @@ fn write_head(
 ) {
     out.reserve(ANSWER_BYTES + length);
     write_status_line(out, status, reason(status).as_bytes());
-    line(out, "Date", date.as_bytes());
+    own_line(out, b"Date: ", date.as_bytes());
     if let Some(content_type) = content_type {
-        line(out, "Content-Type", content_type.as_bytes());
+        own_line(out, b"Content-Type: ", content_type.as_bytes());
     }
     write_framing(out, Framing::Length(length as u64));
     write_connection(out, connection);

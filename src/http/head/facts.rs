@@ -88,13 +88,13 @@ pub(super) struct Facts<'b> {
 }
 
 impl<'b> Facts<'b> {
-    /// Collects them. `head` is the whole head and `fields` are slices of it, one a line; `None` where a line ends in a bare LF.
-    pub(super) fn collect(&mut self, head: &'b [u8], fields: &[Field<'b>]) -> Option<Lines<'b>> {
+    /// Collects them, and notes the lines that they stand in: `fields` are slices of the head that `lines` are of, one a line.
+    /// `None` where a line ends in a bare LF.
+    pub(super) fn collect(&mut self, lines: &mut Lines<'b>, fields: &[Field<'b>]) -> Option<()> {
         // RFC 9112 section 2.2: a line ends in CRLF; a bare LF, which may be taken as a line's end, is not.
-        if !head.ends_with(b"\r\n\r\n") {
+        if !lines.head().ends_with(b"\r\n\r\n") {
             return None;
         }
-        let mut lines = Lines::of(head);
         for (field, index) in fields.iter().zip(0..) {
             let name = classify(field.name);
             lines.note(index, field, name)?;
@@ -103,7 +103,7 @@ impl<'b> Facts<'b> {
             }
         }
         lines.end(fields.len());
-        Some(lines)
+        Some(())
     }
 
     #[inline]
