@@ -25,6 +25,7 @@ pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
     sockopt::set_tcp_nodelay(&socket, true)?;
     keep_alive(&socket)?;
+    // Here, and not by who asks: an algorithm that has begun leaves some of its pacing behind.
     if addr.ip().is_loopback() && pacing::is_paced(&socket) {
         pacing::spare(&socket);
     }

@@ -147,6 +147,7 @@ impl Worker {
             }
             match self.listeners[index].socket.accept() {
                 Ok((socket, peer)) => {
+                    // It has begun to pace, and keeps some of that: it is spared most of it, where a listener's choice spares all.
                     if self.listeners[index].paced && peer.ip().is_loopback() {
                         pacing::spare(&socket);
                     }
