@@ -18,10 +18,14 @@ pub(super) struct Named<'b> {
 #[inline]
 pub(super) fn named<'b>(fields: &[Field<'b>], lines: &Lines<'b>) -> Option<Named<'b>> {
     let mut named = None;
-    for (index, name) in lines.marked(fields, Look::Marked) {
-        if name == Name::Connection && !is_plain(fields[index].value) {
-            collect(fields[index].value, &mut named);
+    let mut look = |name, field: &Field<'b>| {
+        if name == Name::Connection && !is_plain(field.value) {
+            collect(field.value, &mut named);
         }
+    };
+    match lines.marks() {
+        Some(marks) => marks.iter().for_each(|mark| look(mark.name, &fields[usize::from(mark.index)])),
+        None => fields.iter().for_each(|field| look(classify(field.name), field)),
     }
     named
 }

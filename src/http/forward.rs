@@ -7,8 +7,10 @@ use super::connection::{self, Named};
 use super::field::{Field, Name, classify, is_h2c};
 use super::framing::Framing;
 use super::head::{Persistence, Request, Response, Version};
+use super::lines::StartLine;
 use super::octet;
 use super::target::Target;
+use std::cell::Cell;
 
 /// Octets that the lines of Apex's own may need beyond the head that came and the texts in them.
 const OWN_LINES_BYTES: usize = 256;
@@ -67,15 +69,17 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &RequestEdit
             + edits.client_address.len()
             + OWN_LINES_BYTES,
     );
-    out.extend_from_slice(request.method_text.as_bytes());
-    out.push(b' ');
-    write_target(out, &request.target, edits.strip_bytes);
-    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let start_line = if request_line_stays(request, edits) {
+        StartLine::AsItCame
+    } else {
+        write_request_line(out, request, edits);
+        StartLine::Written
+    };
     // A 1.1 request without Host was refused.
     if request.version == Version::Http10 && request.field("host").is_none() {
         own_line(out, b"Host: ", host);
     }
-    let passed = request_fields(out, request, edits, host);
+    let passed = request_fields(out, request, edits, host, start_line);
     write_forwarded(out, request, edits, &passed);
     if request.expects_continue {
         out.extend_from_slice(b"Expect: 100-continue\r\n");
@@ -88,6 +92,23 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &RequestEdit
         (false, true) => b"Connection: upgrade\r\n\r\n",
         (false, false) => b"\r\n",
     });
+}
+
+/// Is the request line that came the one that goes on?
+fn request_line_stays(request: &Request<'_, '_>, edits: &RequestEdits<'_>) -> bool {
+    const VERSION: &[u8] = b" HTTP/1.1\r\n";
+    let line = request.lines.start_line(request.fields);
+    edits.strip_bytes == 0
+        && request.target.authority.is_none()
+        && line.len() == request.method_text.len() + 1 + request.target_text.len() + VERSION.len()
+        && line.ends_with(VERSION)
+}
+
+fn write_request_line(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &RequestEdits<'_>) {
+    out.extend_from_slice(request.method_text.as_bytes());
+    out.push(b' ');
+    write_target(out, &request.target, edits.strip_bytes);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
 }
 
 /// What the client's fields held that decides which lines follow them.
@@ -110,18 +131,24 @@ fn request_fields(
     request: &Request<'_, '_>,
     edits: &RequestEdits<'_>,
     host: &[u8],
+    start_line: StartLine,
 ) -> Passed {
     let named = connection::named(request.fields, &request.lines);
     let mut passed = Passed::default();
-    let mut host_written = false;
-    request.lines.pass(request.fields, connection::look(named.as_ref()), out, |out, field, name| {
+    let host_written = Cell::new(false);
+    // None of these is named by Connection where they are asked about.
+    let stays = |name| match name {
+        Name::Host => request.target.authority.is_none() && !host_written.replace(true),
+        Name::Date | Name::Trailer => true,
+        Name::RequestId => edits.request_id.is_none(),
+        _ => false,
+    };
+    let look = connection::look(named.as_ref());
+    request.lines.pass(request.fields, look, start_line, out, stays, |out, field, name| {
         match name {
             Name::Other | Name::Date | Name::Trailer => pass(out, field, named.as_ref()),
             // RFC 9112 section 3.2.2: the authority of an absolute-form replaces Host. It goes out once.
-            Name::Host if !host_written => {
-                line(out, field.name, host);
-                host_written = true;
-            }
+            Name::Host if !host_written.replace(true) => line(out, field.name, host),
             Name::Te => {
                 // A 1.0 client cannot be sent chunks, so no trailers either.
                 passed.trailers_wanted |= request.version == Version::Http11 && wants_trailers(field.value);
@@ -275,23 +302,31 @@ pub fn response_dated(out: &mut Vec<u8>, response: &Response<'_, '_>, edits: &Re
     write_response(out, response, edits, date);
 }
 
-fn write_response(
-    out: &mut Vec<u8>,
-    response: &Response<'_, '_>,
-    edits: &ResponseEdits,
-    mut date: Option<&str>,
-) {
+fn write_response(out: &mut Vec<u8>, response: &Response<'_, '_>, edits: &ResponseEdits, date: Option<&str>) {
     out.reserve(response.head_bytes + response.fields.len() + OWN_LINES_BYTES);
-    write_status_line(out, response.status, response.reason);
+    let start_line = if status_line_stays(response) {
+        StartLine::AsItCame
+    } else {
+        write_status_line(out, response.status, response.reason);
+        StartLine::Written
+    };
     let named = connection::named(response.fields, &response.lines);
-    response.lines.pass(response.fields, connection::look(named.as_ref()), out, |out, field, name| {
+    let is_dated = Cell::new(false);
+    let stays = |name| {
+        if name == Name::Date {
+            is_dated.set(true);
+        }
+        name == Name::Date
+    };
+    let look = connection::look(named.as_ref());
+    response.lines.pass(response.fields, look, start_line, out, stays, |out, field, name| {
         match name {
             Name::Date => {
                 let before = out.len();
                 pass(out, field, named.as_ref());
                 // One that Connection names ends here, and a response goes on with a date.
                 if out.len() > before {
-                    date = None;
+                    is_dated.set(true);
                 }
             }
             Name::Other
@@ -315,7 +350,7 @@ fn write_response(
             | Name::Upgrade => {}
         }
     });
-    if let Some(date) = date {
+    if let Some(date) = date.filter(|_| !is_dated.get()) {
         own_line(out, b"Date: ", date.as_bytes());
     }
     match (edits.framing, response.length_hint) {
@@ -331,6 +366,14 @@ fn write_response(
         write_connection(out, edits.connection);
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// Is the status line that came the one that goes on?
+fn status_line_stays(response: &Response<'_, '_>) -> bool {
+    const FRONT: &[u8] = b"HTTP/1.1 ";
+    let line = response.lines.start_line(response.fields);
+    line.len() == FRONT.len() + b"200 ".len() + response.reason.len() + b"\r\n".len()
+        && line.starts_with(FRONT)
 }
 
 /// `HTTP/1.1 status reason`; the space behind the status stands even where there is no reason (RFC 9112 section 4).

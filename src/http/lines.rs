@@ -18,13 +18,33 @@ pub(super) enum Look {
     Every,
 }
 
+/// What becomes of the start line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StartLine {
+    /// It goes on as it came, in one piece with the fields behind it.
+    AsItCame,
+    /// It was written already.
+    Written,
+}
+
+/// A line that may be looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    /// Which field it is.
+    pub(super) index: u16,
+    /// What its name is.
+    pub(super) name: Name,
+    /// It is written as `name: value` and CRLF.
+    is_plain: bool,
+}
+
 /// The field lines of a head, whole and in order.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lines<'b> {
     /// From the first octet of the head through the empty line that ends it.
     head: &'b [u8],
-    /// Lines that have a name that Apex knows, or are not written as `name: value` and CRLF: their index and name.
-    marks: [(u16, Name); MARKS_MAX],
+    /// Lines that have a name that Apex knows, or are not written as `name: value` and CRLF.
+    marks: [Mark; MARKS_MAX],
     /// How many those are; more than [`MARKS_MAX`]: not all are told.
     count: usize,
     /// Where the next line begins if the last one noted is written like that.
@@ -34,7 +54,8 @@ pub(super) struct Lines<'b> {
 impl<'b> Lines<'b> {
     /// No line noted yet; `head` ends in an empty line.
     pub(super) const fn of(head: &'b [u8]) -> Self {
-        Self { head, marks: [(0, Name::Other); MARKS_MAX], count: 0, behind: 0 }
+        let none = Mark { index: 0, name: Name::Other, is_plain: false };
+        Self { head, marks: [none; MARKS_MAX], count: 0, behind: 0 }
     }
 
     /// The head that they are of.
@@ -77,7 +98,7 @@ impl<'b> Lines<'b> {
         self.behind = value_at + field.value.len() + 2;
         let is_plain = self.offset(field.value) == value_at && self.head.get(value_at - 1) == Some(&b' ');
         if name != Name::Other || !is_plain {
-            self.mark(index, name);
+            self.mark(Mark { index, name, is_plain });
         }
         Some(())
     }
@@ -92,61 +113,76 @@ impl<'b> Lines<'b> {
         }
     }
 
+    /// The line in front of the fields, with its CRLF; nothing where the head is not known.
+    pub(super) fn start_line(&self, fields: &[Field<'b>]) -> &'b [u8] {
+        self.head.get(..self.line_at(fields, 0)).unwrap_or_default()
+    }
+
+    /// The lines that may be looked at; `None` where not all are known.
+    #[inline]
+    pub(super) fn marks(&self) -> Option<&[Mark]> {
+        self.marks.get(..self.count)
+    }
+
     /// Hands on all lines in their order: runs of those that mean nothing are appended as they came, each other one is given to
-    /// `look` with what its name is.
+    /// `look` with what its name is. One that has a name and is written as Apex would write it may go on as it came: `stays` is asked.
     #[inline]
     pub(super) fn pass(
         &self,
         fields: &[Field<'b>],
         which: Look,
+        start_line: StartLine,
         out: &mut Vec<u8>,
+        mut stays: impl FnMut(Name) -> bool,
         mut look: impl FnMut(&mut Vec<u8>, &Field<'b>, Name),
     ) {
-        let mut next = 0;
-        for (index, name) in self.marked(fields, which) {
-            self.copy(fields, next, index, out);
-            look(out, &fields[index], name);
-            next = index + 1;
-        }
-        self.copy(fields, next, fields.len(), out);
-    }
-
-    /// The lines to look at, and what their names are.
-    #[inline]
-    pub(super) fn marked(&self, fields: &[Field<'b>], which: Look) -> impl Iterator<Item = (usize, Name)> {
-        let every = which == Look::Every || self.count > MARKS_MAX;
-        (0..if every { fields.len() } else { self.count }).map(move |at| {
-            if every {
-                (at, classify(fields[at].name))
-            } else {
-                let (index, name) = self.marks[at];
-                (usize::from(index), name)
+        let mut from = if start_line == StartLine::AsItCame { 0 } else { self.line_at(fields, 0) };
+        let Some(marks) = self.marks().filter(|_| which == Look::Marked) else {
+            if start_line == StartLine::AsItCame {
+                out.extend_from_slice(self.start_line(fields));
             }
-        })
-    }
-
-    fn copy(&self, fields: &[Field<'b>], from: usize, to: usize, out: &mut Vec<u8>) {
-        if from == to {
+            for field in fields {
+                look(out, field, classify(field.name));
+            }
             return;
+        };
+        for &Mark { index, name, is_plain } in marks {
+            if is_plain && stays(name) {
+                continue;
+            }
+            let index = usize::from(index);
+            self.copy(from, self.line_at(fields, index), out);
+            look(out, &fields[index], name);
+            from = self.line_at(fields, index + 1);
         }
-        let start = self.offset(fields[from].name.as_bytes());
-        let end = fields.get(to).map_or(self.head.len() - 2, |field| self.offset(field.name.as_bytes()));
-        out.extend_from_slice(&self.head[start..end]);
+        self.copy(from, self.line_at(fields, fields.len()), out);
     }
 
-    fn mark(&mut self, index: u16, name: Name) {
-        if let Some(mark) = self.marks.get_mut(self.count) {
-            *mark = (index, name);
+    fn copy(&self, from: usize, to: usize, out: &mut Vec<u8>) {
+        if from < to {
+            out.extend_from_slice(&self.head[from..to]);
+        }
+    }
+
+    /// Where the line of that field begins in the head; behind the last one, where the empty line does.
+    fn line_at(&self, fields: &[Field<'b>], index: usize) -> usize {
+        fields.get(index).map_or(self.head.len().wrapping_sub(2), |field| self.offset(field.name.as_bytes()))
+    }
+
+    fn mark(&mut self, mark: Mark) {
+        if let Some(place) = self.marks.get_mut(self.count) {
+            *place = mark;
         }
         self.count += 1;
     }
 
-    /// Marks the line noted last, unless it is marked already.
+    /// The line noted last is not written plainly.
     #[cold]
     fn mark_otherwise_written(&mut self, index: u16) {
-        let last = self.count.checked_sub(1).and_then(|last| self.marks.get(last));
-        if last.is_none_or(|&(last, _)| last != index) {
-            self.mark(index, Name::Other);
+        let last = self.count.checked_sub(1).and_then(|last| self.marks.get_mut(last));
+        match last.filter(|last| last.index == index) {
+            Some(last) => last.is_plain = false,
+            None => self.mark(Mark { index, name: Name::Other, is_plain: false }),
         }
     }
 
@@ -163,15 +199,22 @@ mod tests {
 
     /// What `pass` makes of a head: runs as they are, each line that is looked at in brackets.
     fn passed(head: &str) -> Option<String> {
+        passed_but(head, StartLine::Written, &[])
+    }
+
+    /// The same, where lines of these names may stay.
+    fn passed_but(head: &str, start_line: StartLine, staying: &[Name]) -> Option<String> {
         let mut slots = slots();
         let mut parsed = httparse::Request::new(&mut []);
         let status = parsed.parse_with_uninit_headers(head.as_bytes(), &mut slots).unwrap();
         assert!(status.is_complete());
         let lines = Lines::noted(head.as_bytes(), parsed.headers)?;
         let mut out = Vec::new();
-        lines.pass(parsed.headers, Look::Marked, &mut out, |out, field, _| {
+        let stays = |name| staying.contains(&name);
+        let look = |out: &mut Vec<u8>, field: &Field<'_>, _| {
             out.extend_from_slice(format!("[{}]", field.name).as_bytes());
-        });
+        };
+        lines.pass(parsed.headers, Look::Marked, start_line, &mut out, stays, look);
         Some(String::from_utf8(out).unwrap())
     }
 
@@ -222,15 +265,49 @@ mod tests {
     }
 
     #[test]
-    fn names_are_told_whether_remembered_or_not() {
-        let fields = [
-            Field { name: "Host", value: b"" },
-            Field { name: "x", value: b"" },
-            Field { name: "TE", value: b"" },
-        ];
-        let every = [(0, Name::Host), (1, Name::Other), (2, Name::Te)];
-        assert_eq!(Lines::unknown().marked(&fields, Look::Marked).collect::<Vec<_>>(), every);
-        assert_eq!(Lines::of(b"").marked(&fields, Look::Every).collect::<Vec<_>>(), every);
-        assert_eq!(Lines::of(b"").marked(&fields, Look::Marked).count(), 0);
+    fn a_start_line_goes_on_in_front_of_its_fields() {
+        for (fields, expected) in [
+            ("", ""),
+            ("A: b\r\n", "A: b\r\n"),
+            ("Host: c\r\n", "[Host]"),
+            ("A: b\r\nHost: c\r\nD: e\r\n", "A: b\r\n[Host]D: e\r\n"),
+            (&"te: b\r\n".repeat(MARKS_MAX + 1), &"[te]".repeat(MARKS_MAX + 1)),
+        ] {
+            let head = format!("GET /a HTTP/1.1\r\n{fields}\r\n");
+            let passed = passed_but(&head, StartLine::AsItCame, &[]);
+            assert_eq!(passed, Some(format!("GET /a HTTP/1.1\r\n{expected}")), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_may_stay_where_it_is_written_plainly() {
+        for (fields, expected) in [
+            ("Host: c\r\n", "Host: c\r\n"),
+            ("Host: c\r\nDate: d\r\n", "Host: c\r\n[Date]"),
+            ("A: b\r\nHost: c\r\nTE: d\r\nHost: e\r\n", "A: b\r\nHost: c\r\n[TE]Host: e\r\n"),
+            ("Host:c\r\n", "[Host]"),
+            ("Host:\tc\r\nA: b\r\n", "[Host]A: b\r\n"),
+            ("Host: c \r\n", "[Host]"),
+            ("Host: c \r\nHost: d\r\n", "[Host]Host: d\r\n"),
+            ("A: b \r\nHost: d\r\n", "[A]Host: d\r\n"),
+        ] {
+            let head = format!("GET / HTTP/1.1\r\n{fields}\r\n");
+            let passed = passed_but(&head, StartLine::Written, &[Name::Host]);
+            assert_eq!(passed.as_deref(), Some(expected), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn marks_are_told_where_all_are_remembered() {
+        let told =
+            |lines: &Lines<'_>| lines.marks().map(|marks| marks.iter().map(|mark| mark.name).collect());
+        let mut lines = Lines::of(b"");
+        assert_eq!(told(&lines), Some(vec![]));
+        for count in 1..=MARKS_MAX {
+            lines.mark(Mark { index: 0, name: Name::Te, is_plain: true });
+            assert_eq!(told(&lines), Some(vec![Name::Te; count]));
+        }
+        lines.mark(Mark { index: 0, name: Name::Te, is_plain: true });
+        assert_eq!((told(&lines), told(&Lines::unknown())), (None, None));
     }
 }

@@ -19,6 +19,11 @@ def cost(span):
     return span["watched"]["proxy"]["run_ns"] / max(span["answers"], 1)
 
 
+def cost_to_others(span):
+    """Nanoseconds that the backend and the load spend on one request, while the proxy does what it does."""
+    return sum(span["watched"][name]["run_ns"] for name in ("backend", "load")) / max(span["answers"], 1)
+
+
 def figures(workload, spans, calls):
     """One contender's medians in one workload."""
     if workload.idle:
@@ -51,9 +56,8 @@ def figures(workload, spans, calls):
         "p999_us": median_of(spans, lambda span: span["p999_us"]),
         "longest_us": max(span["longest_us"] for span in spans),
         "behind": max(span["behind"] for span in spans),
-        "load_busy": median_of(
-            spans, lambda span: sum(span["watched"][name]["run_ns"] for name in ("backend", "load")) / 1e9 / span["secs"]
-        ),
+        "others_ns": median_of(spans, cost_to_others),
+        "load_busy": median_of(spans, lambda span: cost_to_others(span) * span["answers"] / 1e9 / span["secs"]),
         "busy": median_of(spans, lambda span: span["watched"]["proxy"]["run_ns"] / 1e9 / span["secs"]),
         "resident": median_of(spans, lambda span: span["watched"]["proxy"]["resident_bytes"]),
         "errors": silent + sum(sum(span["errors"].values()) for span in spans),
@@ -116,7 +120,7 @@ def rows(workload, table, roles):
     names += ["CPU s/GB"] if workload.bulk else []
     builds = bases(table, roles)["first"]
     names += [f"× {builds} (from, to)"] if builds else []
-    names += ["requests/s", "core busy", "p50 µs", "p99 µs", "p99.9 µs", "calls", "RSS MB", "errors"]
+    names += ["others µs", "requests/s", "core busy", "p50 µs", "p99 µs", "p99.9 µs", "calls", "RSS MB", "errors"]
     names += ["behind"] if workload.rate else []
     lines = ["| " + " | ".join(names) + " |", "| --- |" + " ---: |" * (len(names) - 1)]
     order = {"floor": 0, "apex": 1, "peer": 2}
@@ -127,7 +131,7 @@ def rows(workload, table, roles):
         cells += [f"{row['cpu_s_per_gb']:.3f}"] if workload.bulk else []
         if builds:
             cells += ["{:.3f} ({:.2f}, {:.2f})".format(*row["stands_to"]["first"]) if times(row, "first") else ""]
-        cells += [f"{row['requests_per_sec']:,.0f}", f"{row['busy'] * 100:.0f} %"]
+        cells += [f"{row['others_ns'] / 1e3:.2f}", f"{row['requests_per_sec']:,.0f}", f"{row['busy'] * 100:.0f} %"]
         cells += [f"{row[name]:,.0f}" for name in ("p50_us", "p99_us", "p999_us")]
         cells += [f"{row['calls_total']:.2f}" if row["calls_total"] else "-"]
         cells += [f"{row['resident'] / 1e6:.1f}", str(row["errors"])]
@@ -167,8 +171,8 @@ def heading(about, options):
         f"{about['processor']}, {about['cores']} cores ({apart}, load and backend on the rest), Linux {about['kernel']}, "
         f"TCP {about['congestion']}. "
         f"Median of {options.rounds} interleaved rounds of {options.seconds:g} s. CPU, user and system are µs of the proxy's "
-        "own time on its core for one request; `calls` are its system calls for one request. Only ratios within one run "
-        "count.\n"
+        "own time on its core for one request, `others` those of the backend and the load together; `calls` are its system calls "
+        "for one request. Only ratios within one run count.\n"
     )
 
 

@@ -73,6 +73,7 @@ class Figures(unittest.TestCase):
         row = report.figures(workloads.BY_NAME["1m"], [span(100_000), span(900_000), span(300_000, cut=2)], {"read": 2})
         self.assertEqual(row["cpu_ns"], 3000)
         self.assertEqual((row["user_ns"], row["system_ns"]), (750, 2250))
+        self.assertEqual(row["others_ns"], 6000)
         self.assertEqual((row["errors"], row["calls_total"]), (2, 2))
         self.assertAlmostEqual(row["cpu_s_per_gb"], 3000 / 1048576)
 

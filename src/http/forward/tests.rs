@@ -186,7 +186,8 @@ fn hosts() {
             head.as_bytes(),
             |request| {
                 if let Some(asked) = asked {
-                    request.authority = Some(authority(asked.as_bytes()));
+                    request.target.authority = Some(authority(asked.as_bytes()));
+                    request.authority = request.target.authority;
                 }
                 forwarded_host =
                     request.authority.map(|authority| String::from_utf8(authority.text.to_vec()).unwrap());
