@@ -426,6 +426,9 @@ fn responses_are_framed_anew() {
             "200 OK\r\nA: b\r\nContent-Length: 7\r\n",
         ),
         ("length 0", "1.1 200 OK\r\n", None, plain(Framing::Length(0)), "200 OK\r\nContent-Length: 0\r\n"),
+        ("no reason", "1.1 200 \r\nA: b\r\n", None, none, "200 \r\nA: b\r\n"),
+        ("no space in front of none", "1.1 200\r\nA: b\r\n", None, none, "200 \r\nA: b\r\n"),
+        ("1.0", "1.0 200 OK\r\nA: b\r\n", None, none, "200 OK\r\nA: b\r\n"),
         (
             "chunked decides",
             "1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: gzip, chunked\r\n",
