@@ -2,7 +2,7 @@
 
 use super::account::Cause;
 use super::pump::Body;
-use super::rules::{Given, Serving};
+use super::rules::{Given, Rules, Serving};
 use super::state::{Answer, CLIENT_GONE, Exchange, Link, Stage, UNREACHABLE};
 use super::tick::Tick;
 use crate::http::head::{Persistence, Version};
@@ -25,8 +25,7 @@ const HEAD_SLOW: Refusal = Refusal { status: 408, case: "the request did not arr
 
 impl Exchange {
     /// When the exchange is to be told that its time is up; [`Tick::NEVER`] at rest, and for a tunnel with an end that is open.
-    pub fn deadline(&self, given: &Given<'_>) -> Tick {
-        let rules = given.rules;
+    pub fn deadline(&self, rules: &Rules) -> Tick {
         match self.stage {
             Stage::Head if self.is_at_rest() => Tick::NEVER,
             Stage::Head => self.account.begun.after(rules.header_timeout),

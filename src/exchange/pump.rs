@@ -310,13 +310,17 @@ impl Pump {
     ///
     /// Much is waited for only where twice as much comes for certain: content of a known length, that came fast before the wait.
     pub(super) fn waits_for(&mut self, before: usize) -> Option<usize> {
-        if self.source.ready && self.splices {
+        if !self.splices {
+            self.burst = None;
+            return Some(ANY_BYTES);
+        }
+        if self.source.ready {
             return None;
         }
         // An event of the sink ends no wait for the source.
         let came_fast = self.burst.take().map_or(before > ANY_BYTES, |burst| burst >= FAST_BYTES);
         let much_comes = self.body != Body::UntilClose && self.opaque_run() >= 2 * GATHER_BYTES as u64;
-        Some(if came_fast && much_comes && self.splices { GATHER_BYTES } else { ANY_BYTES })
+        Some(if came_fast && much_comes { GATHER_BYTES } else { ANY_BYTES })
     }
 
     /// There is no pipe: what would have gone through it goes through memory.

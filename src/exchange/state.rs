@@ -6,7 +6,7 @@
 use super::account::{Account, Cause};
 use super::buffer::Buffers;
 use super::pump::{Body, Pump};
-use super::rules::Given;
+use super::rules::{Given, Rules};
 use super::step::{Readiness, Side};
 use super::tick::Tick;
 use crate::http::framing::Framing;
@@ -322,11 +322,11 @@ impl Exchange {
     }
 
     /// The memory that a `Step::Read` of `side` appends to; its spare capacity is the room to read into.
-    pub fn incoming(&mut self, side: Side, given: &mut Given<'_>) -> &mut Vec<u8> {
-        let len_max = given.rules.head.head_bytes_max + 1;
+    pub fn incoming(&mut self, side: Side, buffers: &mut Buffers, rules: &Rules) -> &mut Vec<u8> {
+        let len_max = rules.head.head_bytes_max + 1;
         match side {
-            Side::Client => self.request.open_for_read(given.buffers, len_max),
-            Side::Backend => self.response.open_for_read(given.buffers, len_max),
+            Side::Client => self.request.open_for_read(buffers, len_max),
+            Side::Backend => self.response.open_for_read(buffers, len_max),
         }
     }
 

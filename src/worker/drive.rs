@@ -71,7 +71,7 @@ impl Worker {
         }
         // No new edge would come for what is ready already. One that never waits moves on all the same: else the deadline of
         // its last wait would cut it.
-        let deadline = active.exchange.deadline(&desk.given(client, &active.local));
+        let deadline = active.exchange.deadline(&active.local.rules);
         desk.schedule(client, key, deadline);
         client.active = Some(active);
         if !std::mem::replace(&mut client.queued, true) {
@@ -158,7 +158,7 @@ impl Desk {
     fn read(&mut self, client: &Client, active: &mut Active, side: Side) -> Outcome {
         let link = active.link;
         let Active { exchange, local, .. } = active;
-        let bytes = exchange.incoming(side, &mut self.given(client, local));
+        let bytes = exchange.incoming(side, &mut self.buffers, &local.rules);
         let room = bytes.capacity() - bytes.len();
         let socket = match side {
             Side::Client => &client.socket,
@@ -204,7 +204,7 @@ impl Desk {
         active.settle_pipes(&mut self.pipes, false);
         self.push(client, &mut active);
         self.gather(client, &mut active);
-        let deadline = active.exchange.deadline(&self.given(client, &active.local));
+        let deadline = active.exchange.deadline(&active.local.rules);
         self.schedule(client, key, deadline);
         client.active = Some(active);
         self.look_at_end(key, client);

@@ -173,7 +173,7 @@ impl World {
                 continue;
             }
             self.check_wait(at)?;
-            let deadline = self.fronts[at].exchange.deadline(&self.env.given());
+            let deadline = self.fronts[at].exchange.deadline(&self.env.rules);
             if deadline < next.0 {
                 next = (deadline, at);
             }

@@ -52,7 +52,7 @@ impl Bench {
     fn reads(&mut self, side: Side, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
         assert_eq!(self.exchange.next_step(), Step::Read(side));
-        let incoming = self.exchange.incoming(side, &mut self.env.given());
+        let incoming = self.exchange.incoming(side, &mut self.env.buffers, &self.env.rules);
         let full = incoming.capacity() - incoming.len() == bytes.len();
         incoming.extend_from_slice(bytes);
         self.step(Step::Read(side), Outcome::Moved { count: bytes.len(), full });

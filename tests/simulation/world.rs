@@ -322,7 +322,7 @@ impl World {
         if front.exchange.next_step() != Step::Wait {
             return Err(format!("connection {at} waits and does not"));
         }
-        if front.exchange.deadline(&self.env.given()) < self.env.now {
+        if front.exchange.deadline(&self.env.rules) < self.env.now {
             return Err(format!("connection {at} waits although its deadline has passed"));
         }
         if front.exchange.is_at_rest() && self.random.percent(50) {
@@ -343,7 +343,7 @@ impl World {
         let outcome = match step {
             Step::Read(side) => {
                 let socket = &mut self.sockets[socket_of(side, front)];
-                socket.read(front.exchange.incoming(side, &mut self.env.given()))
+                socket.read(front.exchange.incoming(side, &mut self.env.buffers, &self.env.rules))
             }
             Step::Write(side) => self.sockets[socket_of(side, front)].write(&front.exchange.outgoing(side)),
             Step::Fill(side) => {

@@ -307,19 +307,8 @@ impl World {
         assert!(side == Side::Backend || self.request_pipe.is_empty(), "a read past what the pipe holds");
         let len_max = LARGE_BYTES.max(self.rules.head.head_bytes_max + 1);
         let link = self.link;
-        let Self { client, links, exchange, buffers, random, .. } = self;
-        let mut given = Given {
-            now: self.now,
-            date: "",
-            table: &setup().table,
-            rules: self.rules,
-            buffers,
-            random,
-            client: b"",
-            client_trusted: false,
-            serving: self.serving,
-        };
-        let bytes = exchange.incoming(side, &mut given);
+        let Self { client, links, exchange, buffers, .. } = self;
+        let bytes = exchange.incoming(side, buffers, self.rules);
         let outcome = match side {
             Side::Client => client.read(bytes),
             Side::Backend => links[link.expect("a backend to read from")].peer.read(bytes),
@@ -412,9 +401,8 @@ impl World {
         exchange.renew(&mut given);
     }
 
-    fn deadline(&mut self) -> Tick {
-        let (exchange, given) = self.given();
-        exchange.deadline(&given)
+    fn deadline(&self) -> Tick {
+        self.exchange.deadline(self.rules)
     }
 
     /// Time passes until the deadline, if there is one.

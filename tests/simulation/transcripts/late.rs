@@ -31,7 +31,7 @@ fn a_response_head_that_drips_gains_no_time() {
     let pass_time = |bench: &mut Bench, since: Tick| {
         bench.env.now = bench.env.now.after(timeout / 8);
         bench.wakes(Backend);
-        assert_eq!(bench.exchange.deadline(&bench.env.given()), since.after(timeout));
+        assert_eq!(bench.exchange.deadline(&bench.env.rules), since.after(timeout));
     };
     for octets in ["HTTP/1.1 100 Con", "tinue\r", "\n"] {
         pass_time(&mut bench, asked);
@@ -48,7 +48,7 @@ fn a_response_head_that_drips_gains_no_time() {
     }
     pass_time(&mut bench, interim);
     bench.reads(Backend, "\r\n");
-    let deadline = bench.exchange.deadline(&bench.env.given());
+    let deadline = bench.exchange.deadline(&bench.env.rules);
     assert_eq!(deadline, bench.env.now.after(timeout));
 }
 
@@ -59,7 +59,7 @@ fn an_answer_of_apex_has_all_its_time_after_a_long_rest() {
     bench.reads(Client, "OPTIONS /i/1 HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n");
     bench.step(Step::Write(Client), Outcome::Blocked);
     bench.waits();
-    let deadline = bench.exchange.deadline(&bench.env.given());
+    let deadline = bench.exchange.deadline(&bench.env.rules);
     assert_eq!(deadline, bench.env.now.after(bench.env.rules.timeout));
 }
 
