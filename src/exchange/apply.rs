@@ -66,7 +66,10 @@ impl Exchange {
             Side::Client => (&mut self.response, Side::Backend),
             Side::Backend => (&mut self.request, Side::Client),
         };
-        match (pump.advance(&given.rules.head, given.buffers), from) {
+        // Nothing is left to be moved on behind most steps.
+        let moved =
+            if pump.body == Body::Done { Ok(()) } else { pump.advance(&given.rules.head, given.buffers) };
+        match (moved, from) {
             (Ok(()), _) => self.hold_body_limit(given),
             (Err(refusal), Side::Client) => self.request_broken(refusal, given),
             (Err(_), Side::Backend) => self.cut("backend_framing"),

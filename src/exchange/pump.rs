@@ -416,12 +416,7 @@ impl Pump {
     ///
     /// # Errors
     /// The framing is broken.
-    #[inline]
     pub(super) fn advance(&mut self, limits: &HeadLimits, buffers: &mut Buffers) -> Result<(), Refusal> {
-        if self.body == Body::Done { Ok(()) } else { self.advance_body(limits, buffers) }
-    }
-
-    fn advance_body(&mut self, limits: &HeadLimits, buffers: &mut Buffers) -> Result<(), Refusal> {
         loop {
             // What is appended to `outgoing` would overtake these.
             if self.direct > 0 || self.piped > 0 {
