@@ -311,6 +311,7 @@ impl Pump {
     /// Much is waited for only where twice as much comes for certain: content of a known length, that came fast before the wait.
     pub(super) fn waits_for(&mut self, before: usize) -> Option<usize> {
         if !self.splices {
+            // Among these is who speaks without telling how much: it may pause at any octet.
             self.burst = None;
             return Some(ANY_BYTES);
         }
@@ -319,7 +320,7 @@ impl Pump {
         }
         // An event of the sink ends no wait for the source.
         let came_fast = self.burst.take().map_or(before > ANY_BYTES, |burst| burst >= FAST_BYTES);
-        let much_comes = self.body != Body::UntilClose && self.opaque_run() >= 2 * GATHER_BYTES as u64;
+        let much_comes = self.opaque_run() >= 2 * GATHER_BYTES as u64;
         Some(if came_fast && much_comes { GATHER_BYTES } else { ANY_BYTES })
     }
 
