@@ -13,6 +13,7 @@
 //! route      the compiled table, host and path patterns, pools, balancing
 //! http       bytes only: heads, targets, framing, chunked, what is forwarded, replies
 //! stats      counters
+//! base       time as a number, random numbers, object pools, slot maps: what every floor uses
 //! echo       beside the house: the origin for tries and benchmarks
 //! ```
 #![forbid(unsafe_code)]
@@ -21,6 +22,7 @@
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("Apex needs a 64-bit target");
 
+pub mod base;
 pub mod config;
 pub mod echo;
 pub mod exchange;

@@ -9,10 +9,10 @@ use std::process::Command;
 
 /// The floors from the top down, as `src/lib.rs` tells them. A file imports from its own floor and from those below it.
 const FLOORS: &[&str] =
-    &["main", "ops", "config", "worker", "log", "net", "exchange", "route", "http", "stats"];
+    &["main", "ops", "config", "worker", "log", "net", "exchange", "route", "http", "stats", "base"];
 
 /// `echo` stands beside the house: the origin for tries and benchmarks. It may import these,
-const BELOW_ECHO: &[&str] = &["net", "http", "stats"];
+const BELOW_ECHO: &[&str] = &["net", "http", "stats", "base"];
 /// and these import it (`main` are the roots of the programs).
 const ABOVE_ECHO: &[&str] = &["main", "ops"];
 

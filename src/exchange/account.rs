@@ -1,7 +1,7 @@
 //! What is known of an exchange at its end: the facts of its access line and of the counters.
 
 use super::buffer::Buffers;
-use super::tick::Tick;
+use crate::base::Tick;
 use crate::http::head::Request;
 use crate::route::table::RouteId;
 

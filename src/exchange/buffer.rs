@@ -1,6 +1,6 @@
 //! Buffers of the data path and the pool they come from. A buffer that holds nothing owns no memory once it was given back.
 
-use super::pool::Pool;
+use crate::base::ObjectPool;
 
 /// Octets of one pooled buffer. A head of the usual size, or a small message as a whole, fits; larger bodies go through pipes.
 pub const BUFFER_BYTES: usize = 16 * 1024;
@@ -31,17 +31,17 @@ const PAGE_BYTES: usize = 4096;
 /// The free buffers of one worker, the one used last on top: it is the one still in the processor's cache.
 #[derive(Debug)]
 pub struct Buffers {
-    free: Pool<Vec<u8>>,
-    large: Pool<Vec<u8>>,
+    free: ObjectPool<Vec<u8>>,
+    large: ObjectPool<Vec<u8>>,
     large_used: usize,
 }
 
 impl Default for Buffers {
     fn default() -> Self {
         Self {
-            free: Pool::new(FREE_BASE, FREE_MAX),
+            free: ObjectPool::new(FREE_BASE, FREE_MAX),
             // They are so few that they go with others only.
-            large: Pool::new(LARGE_FREE_MAX, LARGE_FREE_MAX),
+            large: ObjectPool::new(LARGE_FREE_MAX, LARGE_FREE_MAX),
             large_used: 0,
         }
     }
@@ -86,7 +86,7 @@ impl Buffers {
         self.free.is_unneeded()
     }
 
-    /// Looks at what was needed, as [`Pool::look`].
+    /// Looks at what was needed, as [`ObjectPool::look`].
     pub fn look(&mut self) {
         self.free.look();
         self.large.look();

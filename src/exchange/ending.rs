@@ -4,7 +4,7 @@ use super::account::Cause;
 use super::pump::Body;
 use super::rules::{Given, Rules, Serving};
 use super::state::{Answer, CLIENT_GONE, Exchange, Link, Stage, UNREACHABLE};
-use super::tick::Tick;
+use crate::base::Tick;
 use crate::http::head::{Persistence, Version};
 use crate::http::refusal::Refusal;
 use crate::http::reply;

@@ -5,9 +5,9 @@ use super::pump::{Body, Truncated};
 use super::rules::{Given, Notes, RequestIds, Serving};
 use super::state::{Answer, Asked, CLIENT_GONE, Exchange, Pace, Stage};
 use super::step::{Outcome, Side};
-use super::tick::Tick;
+use crate::base::Tick;
 use crate::http::field;
-use crate::http::forward::{self, RequestEdits};
+use crate::http::forward::{self, RequestEdits, RequestId};
 use crate::http::framing::Framing;
 use crate::http::head::{self, Method, Persistence, Request};
 use crate::http::limits::{CONTENT_PACE_BYTES_MIN, EMPTY_LINES_MAX};
@@ -238,7 +238,7 @@ impl Exchange {
                 _ => "",
             },
             via: given.rules.via.as_deref(),
-            request_id: (given.rules.request_ids == RequestIds::Made).then(|| given.random.request_id()),
+            request_id: (given.rules.request_ids == RequestIds::Made).then(|| RequestId::draw(given.random)),
         };
         if given.rules.notes == Notes::Kept {
             note_request_id(account, request, &edits);

@@ -2,8 +2,7 @@
 //! of buffers.
 
 use super::buffer::Buffers;
-use super::tick::Tick;
-use crate::http::forward::RequestId;
+use crate::base::{Random, Tick};
 use crate::http::limits::HeadLimits;
 use crate::route::table::Table;
 use std::time::Duration;
@@ -34,31 +33,6 @@ pub enum RequestIds {
     Made,
     /// What came is passed on.
     Passed,
-}
-
-/// Random numbers (xorshift): for balancing and for names of requests, never for secrets.
-#[derive(Debug, Clone)]
-pub struct Random(u64);
-
-impl Random {
-    /// A sequence that begins at `seed`.
-    pub const fn new(seed: u64) -> Self {
-        // Zero is the one state that xorshift never leaves.
-        Self(if seed == 0 { 1 } else { seed })
-    }
-
-    /// The next number.
-    pub fn number(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    /// The next name of a request.
-    pub(super) fn request_id(&mut self) -> RequestId {
-        RequestId(u128::from(self.number()) << 64 | u128::from(self.number()))
-    }
 }
 
 /// Whether an exchange notes what an access line is made of.

@@ -8,7 +8,7 @@ use super::buffer::Buffers;
 use super::pump::{Body, Pump};
 use super::rules::{Given, Rules};
 use super::step::{Readiness, Side};
-use super::tick::Tick;
+use crate::base::Tick;
 use crate::http::framing::Framing;
 use crate::http::head::{Method, Persistence, Request, Version};
 use crate::http::refusal::Refusal;

@@ -10,6 +10,7 @@ use super::head::{Persistence, Request, Response, Version};
 use super::lines::StartLine;
 use super::octet;
 use super::target::Target;
+use crate::base::Random;
 use std::cell::Cell;
 
 /// Octets that the lines of Apex's own may need beyond the head that came and the texts in them.
@@ -37,6 +38,11 @@ pub struct RequestEdits<'a> {
 pub struct RequestId(pub u128);
 
 impl RequestId {
+    /// The next one of a sequence.
+    pub fn draw(random: &mut Random) -> Self {
+        Self(u128::from(random.number()) << 64 | u128::from(random.number()))
+    }
+
     /// As it stands in the field and in the log.
     pub fn text(self) -> [u8; 32] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";

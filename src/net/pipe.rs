@@ -1,6 +1,6 @@
 //! Kernel pipes that carry bytes from socket to socket without their passing through memory (splice(2)).
 
-use crate::exchange::Pool;
+use crate::base::ObjectPool;
 use mio::net::TcpStream;
 use rustix::fd::OwnedFd;
 use rustix::io::retry_on_intr;
@@ -61,7 +61,7 @@ impl Pipe {
 /// The empty pipes of one worker.
 #[derive(Debug)]
 pub struct Pipes {
-    free: Pool<Pipe>,
+    free: ObjectPool<Pipe>,
 }
 
 /// Empty pipes kept for later, two descriptors each.
@@ -72,7 +72,7 @@ const FREE_BASE: usize = 4;
 
 impl Default for Pipes {
     fn default() -> Self {
-        Self { free: Pool::new(FREE_BASE, FREE_MAX) }
+        Self { free: ObjectPool::new(FREE_BASE, FREE_MAX) }
     }
 }
 

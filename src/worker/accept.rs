@@ -1,12 +1,12 @@
 //! Welcoming clients, and ceasing to for a moment where a limit is reached.
 
-use super::arena::{Key, Kind};
 use super::client::Client;
 use super::desk::LAST_CALL;
 use super::place::{Bound, Order, Owner, Place};
 use super::reactor::Worker;
 use super::socket::{Course, Listener};
-use crate::exchange::Tick;
+use super::token::{Kind, token};
+use crate::base::Tick;
 use crate::net::{self, pacing};
 use mio::Interest;
 use mio::net::TcpListener;
@@ -44,7 +44,7 @@ impl Worker {
             paced = false;
         }
         let number = self.listeners_made;
-        let token = Key::new(Kind::Listener, 0, number).token();
+        let token = token(Kind::Listener.key(number));
         self.desk.poll.registry().register(&mut socket, token, Interest::READABLE)?;
         self.listeners_made += 1;
         // Connections may have come before it was registered.
@@ -177,7 +177,7 @@ impl Worker {
         let trusted = self.desk.local.trusted.iter().any(|network| network.contains(address));
         let key = self.clients.next_key();
         let both = Interest::READABLE | Interest::WRITABLE;
-        if self.desk.poll.registry().register(&mut socket, key.token(), both).is_err() {
+        if self.desk.poll.registry().register(&mut socket, token(key), both).is_err() {
             // Without a place in epoll it could never be served.
             return;
         }

@@ -2,8 +2,8 @@
 //! one sets the core's clock each time, which takes a virtual machine longer than the poll. This timer stays where it is while
 //! nothing is due earlier, and the polls wait without any.
 
-use super::arena::{Key, Kind};
-use crate::exchange::Tick;
+use super::token::{Kind, token};
+use crate::base::Tick;
 use crate::net::timer::Timer;
 use mio::Registry;
 use std::io;
@@ -23,7 +23,7 @@ impl Alarm {
     /// # Errors
     /// No descriptor is left.
     pub(super) fn new(registry: &Registry) -> io::Result<Self> {
-        Ok(Self { timer: Timer::new(registry, Key::new(Kind::Control, 0, 1).token())?, at: Tick::NEVER })
+        Ok(Self { timer: Timer::new(registry, token(Kind::Control.key(1)))?, at: Tick::NEVER })
     }
 
     /// Sees to it that the worker wakes at `at` at the latest, which is later than `now`. It may wake before, at an earlier time

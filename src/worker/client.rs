@@ -1,8 +1,9 @@
 //! A client connection as a worker holds it: small at rest, with an exchange while there is one.
 
-use super::arena::Key;
 use super::shared::Published;
-use crate::exchange::{ANY_BYTES, Exchange, Readiness, Side, Tick};
+use crate::base::Key;
+use crate::base::Tick;
+use crate::exchange::{ANY_BYTES, Exchange, Readiness, Side};
 use crate::net::pipe::{Pipe, Pipes};
 use crate::route::backend::Backend;
 use mio::net::TcpStream;

@@ -1,6 +1,6 @@
 //! The clock of a worker, sampled once a turn: the process clock in ticks, and the wall clock as texts made once a second.
 
-use crate::exchange::Tick;
+use crate::base::Tick;
 use httpdate::HttpDate;
 use std::fmt::Write;
 use std::time::{Duration, Instant, SystemTime};

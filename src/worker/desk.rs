@@ -1,7 +1,6 @@
 //! What a worker serves exchanges from: its clock, memory, pipes, backend connections, timers, counters and log lines. Everything
 //! of a worker but its clients and listeners, so that one client and all of this can be used at the same time.
 
-use super::arena::{Arena, Key};
 use super::client::{Active, Client, Local, LowWater};
 use super::clock::Clock;
 use super::ebb::LowBlocks;
@@ -9,7 +8,9 @@ use super::idle::Idle;
 use super::shared::{Phase, Published};
 use super::socket::Link;
 use super::wheel::{Wheel, schedule};
-use crate::exchange::{Buffers, Given, Pool, Random, Serving, Side, Tick};
+use crate::base::{Key, SlotMap};
+use crate::base::{ObjectPool, Random, Tick};
+use crate::exchange::{Buffers, Given, Serving, Side};
 use crate::log::queue::Lines;
 use crate::net::pipe::Pipes;
 use crate::route::balance::Cursor;
@@ -45,12 +46,12 @@ pub(super) struct Desk {
     pub(super) local: Local,
     /// For each pool of that version that has a choice, what balancing remembers.
     pub(super) cursors: Vec<Cursor>,
-    pub(super) links: Arena<Link>,
+    pub(super) links: SlotMap<Link>,
     pub(super) idle: Idle,
     pub(super) buffers: Buffers,
     pub(super) pipes: Pipes,
     /// Exchanges for later use.
-    pub(super) spares: Pool<Box<Active>>,
+    pub(super) spares: ObjectPool<Box<Active>>,
     pub(super) wheel: Wheel<Key>,
     /// Clients whose exchange waits for much, each once, and when they are to be looked at.
     pub(super) gathering: VecDeque<(Tick, Key)>,

@@ -1,12 +1,14 @@
 //! Backend connections: found at rest or newly made, let go, dropped when they have rested too long.
 
-use super::arena::Key;
 use super::client::{Active, LowWater};
 use super::desk::Desk;
 use super::idle::Rested;
 use super::socket::Link;
+use super::token::token;
 use super::wheel::schedule;
-use crate::exchange::{ANY_BYTES, Fate, Outcome, Side, Tick};
+use crate::base::Key;
+use crate::base::Tick;
+use crate::exchange::{ANY_BYTES, Fate, Outcome, Side};
 use crate::net::socket;
 use crate::route::backend::{Backend, BackendId};
 use crate::route::balance::{Cursor, MEMBERS_TOLD_APART};
@@ -125,7 +127,7 @@ impl Desk {
         }
         let mut socket = socket?;
         let key = self.links.next_key();
-        self.poll.registry().register(&mut socket, key.token(), Interest::READABLE | Interest::WRITABLE)?;
+        self.poll.registry().register(&mut socket, token(key), Interest::READABLE | Interest::WRITABLE)?;
         let link = Link {
             socket,
             backend: backend.id,
@@ -197,8 +199,8 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::super::accept::tests::{bound, worker};
-    use super::super::arena::Kind;
     use super::super::place::{Orders, Owner};
+    use super::super::token::Kind;
     use super::*;
     use std::io::Write;
     use std::net::{Ipv4Addr, Shutdown, TcpListener};
@@ -207,7 +209,7 @@ mod tests {
     #[test]
     fn what_no_poll_has_told_of_is_asked() {
         let backend = BackendId { slot: 0, generation: 1 };
-        let client = Key::new(Kind::Client, 1, 1);
+        let client = Key::new(Kind::Client as u8, 1, 1);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let mut worker = worker(bound(0, Owner::Worker), Orders::new());
         let desk = &mut worker.desk;

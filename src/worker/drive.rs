@@ -1,10 +1,10 @@
 //! Performs the steps that an exchange names, each with one system call, and tells it the outcome. This file is the list of
 //! everything that an exchange can do to the world.
 
-use super::arena::Key;
 use super::client::{Active, Client};
 use super::desk::Desk;
 use super::reactor::Worker;
+use crate::base::Key;
 use crate::exchange::{ANY_BYTES, Cause, Fate, Notes, Outcome, Side, Step};
 use crate::http::head::Persistence;
 use crate::log::{self, Entry};

@@ -1,9 +1,9 @@
 //! Behind a peak: what it took of memory and pipes, and nobody needs any more, is given back, piece by piece, and then the worker
 //! sleeps again. Nothing of it is in the way of a request.
 
-use super::arena::{Key, mapped};
 use super::reactor::Worker;
-use crate::exchange::Tick;
+use crate::base::Tick;
+use crate::base::{Key, mapped};
 use std::time::Duration;
 
 /// Between two looks at what was needed. What goes was not needed for so long, and at most for twice as long.
@@ -97,8 +97,8 @@ impl Worker {
 
     fn shed(&mut self) {
         let desk = &mut self.desk;
-        self.clients.shed();
-        desk.links.shed();
+        self.clients.trim();
+        desk.links.trim();
         desk.wheel.shed();
         desk.gathering.shrink_to(mapped::<(Tick, Key)>());
         // Both are empty between turns, but for what goes on in the next.

@@ -3,11 +3,12 @@
 //! The kernel does the counting (`SO_RCVLOWAT`), and the exchange says for how much it waits. What is here bounds the wait: a sender
 //! that pauses with less than that on the way is looked at after a moment, and from then on its octets are waited for one by one.
 
-use super::arena::Key;
 use super::client::{Active, Client};
 use super::desk::Desk;
 use super::reactor::Worker;
-use crate::exchange::{ANY_BYTES, Readiness, Side, Tick};
+use crate::base::Key;
+use crate::base::Tick;
+use crate::exchange::{ANY_BYTES, Readiness, Side};
 use crate::net::socket;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Idle backend connections of one worker: newest first, for the newest is the one least likely to have been closed.
 
-use super::arena::Key;
+use crate::base::Key;
 use crate::route::backend::BackendId;
 use std::collections::VecDeque;
 
@@ -124,13 +124,13 @@ impl Idle {
 
 #[cfg(test)]
 mod tests {
-    use super::super::arena::Kind;
+    use super::super::token::Kind;
     use super::*;
 
     const BACKEND: BackendId = BackendId { slot: 3, generation: 1 };
 
     fn key(index: u32) -> Key {
-        Key::new(Kind::Backend, 1, index)
+        Key::new(Kind::Backend as u8, 1, index)
     }
 
     fn quiet(index: u32) -> Rested {

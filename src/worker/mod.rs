@@ -7,7 +7,6 @@
 
 mod accept;
 mod alarm;
-mod arena;
 mod client;
 mod clock;
 mod desk;
@@ -20,6 +19,7 @@ mod place;
 mod reactor;
 mod shared;
 mod socket;
+mod token;
 mod wheel;
 
 pub use clock::Epoch;

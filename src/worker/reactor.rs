@@ -1,7 +1,6 @@
 //! The loop of one worker: events, timers, turns. It decides nothing about a message.
 
 use super::alarm::Alarm;
-use super::arena::{Arena, Key, Kind, mapped};
 use super::client::Client;
 use super::clock::{Clock, Epoch};
 use super::desk::{Desk, SPARES_BASE, SPARES_MAX, Say};
@@ -10,8 +9,11 @@ use super::idle::Idle;
 use super::place::{Bound, Order, Orders};
 use super::shared::{Phase, Published, Shared};
 use super::socket::Listener;
+use super::token::{Kind, key, token};
 use super::wheel::Wheel;
-use crate::exchange::{Buffers, Pool, Random, Readiness, Side, Tick};
+use crate::base::{Key, SlotMap, mapped};
+use crate::base::{ObjectPool, Random, Tick};
+use crate::exchange::{Buffers, Readiness, Side};
 use crate::log::queue::Lines;
 use crate::net::pipe::Pipes;
 use crate::stats::Counters;
@@ -92,7 +94,7 @@ pub fn spawn(
     left: impl FnOnce() + Send + 'static,
 ) -> io::Result<Handle> {
     let poll = Poll::new()?;
-    let waker = Waker::new(poll.registry(), Key::new(Kind::Control, 0, 0).token())?;
+    let waker = Waker::new(poll.registry(), token(Kind::Control.key(0)))?;
     let orders = Orders::new();
     let alarm = Alarm::new(poll.registry())?;
     let taken = orders.clone();
@@ -117,7 +119,7 @@ pub(super) struct Worker {
     pub(super) orders: Orders,
     /// When listeners are to be looked at that were paused, or that are to close.
     pub(super) accept_again: Tick,
-    pub(super) clients: Arena<Client>,
+    pub(super) clients: SlotMap<Client>,
     pub(super) due: Vec<(Tick, Key)>,
     /// Clients that had more to do than one turn allows.
     pub(super) queue: VecDeque<Key>,
@@ -137,11 +139,11 @@ impl Worker {
             phase: Phase::Serving,
             local: Rc::new(Arc::clone(cache.load())),
             cursors: Vec::new(),
-            links: Arena::new(Kind::Backend),
+            links: SlotMap::new(Kind::Backend as u8),
             idle: Idle::default(),
             buffers: Buffers::default(),
             pipes: Pipes::default(),
-            spares: Pool::new(SPARES_BASE, SPARES_MAX),
+            spares: ObjectPool::new(SPARES_BASE, SPARES_MAX),
             wheel: Wheel::new(),
             gathering: VecDeque::with_capacity(mapped::<(Tick, Key)>()),
             low_blocks: LowBlocks::new(),
@@ -161,7 +163,7 @@ impl Worker {
             listeners_made: 0,
             orders,
             accept_again: Tick::NEVER,
-            clients: Arena::new(Kind::Client),
+            clients: SlotMap::new(Kind::Client as u8),
             due: Vec::with_capacity(mapped::<(Tick, Key)>()),
             queue: VecDeque::with_capacity(mapped::<Key>()),
             ebb_at: Tick::NEVER,
@@ -215,7 +217,7 @@ impl Worker {
                 (Phase::Leaving, Phase::Serving) => self.begin_to_leave(),
                 _ => {}
             }
-            let nobody_is_left = self.clients.len() == 0 && self.listeners.is_empty();
+            let nobody_is_left = self.clients.is_empty() && self.listeners.is_empty();
             if self.desk.phase == Phase::Leaving && nobody_is_left {
                 return self.leave();
             }
@@ -280,8 +282,8 @@ impl Worker {
 
     /// Drops a backend connection at rest that turns out not to be quiet.
     fn tell_resting(&mut self, event: &Event) {
-        let key = Key::of(event.token());
-        if key.kind() != Kind::Backend {
+        let key = key(event.token());
+        if Kind::of(key) != Kind::Backend {
             return;
         }
         let Some(link) = self.desk.links.get(key) else { return };
@@ -292,14 +294,14 @@ impl Worker {
     }
 
     fn tell(&mut self, event: &Event) {
-        let key = Key::of(event.token());
+        let key = key(event.token());
         let readiness = Readiness {
             readable: event.is_readable(),
             writable: event.is_writable(),
             read_closed: event.is_read_closed(),
             gone: event.is_write_closed() || event.is_error(),
         };
-        match key.kind() {
+        match Kind::of(key) {
             Kind::Control => {}
             Kind::Listener => self.listener_ready(key.index()),
             Kind::Client => {
@@ -336,7 +338,7 @@ impl Worker {
         let mut due = std::mem::take(&mut self.due);
         self.desk.wheel.expire(self.desk.clock.now, &mut due);
         for (at, key) in due.drain(..) {
-            match key.kind() {
+            match Kind::of(key) {
                 Kind::Client => self.client_due(at, key),
                 Kind::Backend => self.desk.link_due(at, key),
                 Kind::Control | Kind::Listener => {}

@@ -1,8 +1,8 @@
 //! What a worker holds for a listener and for a backend connection. What it holds for a client is in `client`.
 
-use super::arena::Key;
 use super::place::Place;
-use crate::exchange::Tick;
+use crate::base::Key;
+use crate::base::Tick;
 use crate::route::backend::BackendId;
 use mio::Poll;
 use mio::net::{TcpListener, TcpStream};

@@ -7,8 +7,8 @@
 //!
 //! The wheel knows no clock: the time is an argument.
 
-use super::arena::mapped;
-use crate::exchange::Tick;
+use crate::base::Tick;
+use crate::base::mapped;
 
 /// Microseconds of one slot. Timeouts are fractions of a second at the least, so being up to 64 ms late is nothing.
 pub(super) const SLOT_US: u64 = 64_000;

@@ -5,7 +5,8 @@ use super::kernel::{Connecting, Socket};
 use super::script::Mood;
 use super::trace::Entry;
 use super::world::World;
-use apex::exchange::{Cause, Fate, Outcome, Tick};
+use apex::base::Tick;
+use apex::exchange::{Cause, Fate, Outcome};
 use apex::http::head::Persistence;
 
 /// Deadlines that one exchange may see: one for each member that is not reached, the answer, its delivery, what comes behind.

@@ -11,9 +11,8 @@ use super::random::Random;
 use super::record::{Book, Record};
 use super::script::{Mood, Plan, SMALL_BYTES_MAX, Script};
 use super::trace::{Entry, Trace};
-use apex::exchange::{
-    Buffers, Exchange, Given, Notes, Outcome, RequestIds, Rules, Serving, Side, Step, Tick,
-};
+use apex::base::Tick;
+use apex::exchange::{Buffers, Exchange, Given, Notes, Outcome, RequestIds, Rules, Serving, Side, Step};
 use apex::http::limits::HeadLimits;
 use apex::route::pattern::{HostPattern, PathPrefix};
 use apex::route::spec::{BackendAddress, BackendSpec, Balancing, RouteSpec};
@@ -29,7 +28,7 @@ pub(crate) struct Env {
     pub(crate) table: Table,
     pub(crate) rules: Rules,
     pub(crate) buffers: Buffers,
-    names: apex::exchange::Random,
+    names: apex::base::Random,
     pub(crate) serving: Serving,
 }
 
@@ -64,7 +63,7 @@ impl Env {
                 notes: Notes::Kept,
             },
             buffers: Buffers::default(),
-            names: apex::exchange::Random::new(1),
+            names: apex::base::Random::new(1),
             serving: Serving::On,
         }
     }

@@ -2,10 +2,11 @@
 
 use super::peer::{Peer, Pipe};
 use super::record::{Link, Record};
+use apex::base::{Random, Tick};
 use apex::config;
 use apex::exchange::{
-    Buffers, Cause, Exchange, Fate, Given, LARGE_BYTES, Notes, Outcome, Random, Readiness, RequestIds, Rules,
-    Serving, Side, Step, Tick,
+    Buffers, Cause, Exchange, Fate, Given, LARGE_BYTES, Notes, Outcome, Readiness, RequestIds, Rules,
+    Serving, Side, Step,
 };
 use apex::http::head::Persistence;
 use apex::http::limits::HeadLimits;

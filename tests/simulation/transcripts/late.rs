@@ -1,8 +1,9 @@
 //! Exchanges whose peers take their time: what is theirs, and what it gains them.
 
 use super::{Bench, forwarded_get, get};
+use apex::base::Tick;
 use apex::exchange::Side::{Backend, Client};
-use apex::exchange::{Outcome, Step, Tick};
+use apex::exchange::{Outcome, Step};
 use std::time::Duration;
 
 #[test]

@@ -2,7 +2,7 @@
 
 /// Things for later use, the last used on top: it is the one still in the processor's cache.
 #[derive(Debug)]
-pub struct Pool<T> {
+pub struct ObjectPool<T> {
     free: Vec<T>,
     /// The fewest there were at a time since the last look: so many were not needed.
     unused: usize,
@@ -12,7 +12,7 @@ pub struct Pool<T> {
     count_max: usize,
 }
 
-impl<T> Pool<T> {
+impl<T> ObjectPool<T> {
     /// An empty one that never keeps more than `count_max`; no more than `base` are not worth a look.
     pub const fn new(base: usize, count_max: usize) -> Self {
         Self { free: Vec::new(), unused: 0, base, count_max }
@@ -86,8 +86,8 @@ mod tests {
 
     const BASE: usize = 4;
 
-    fn pool_of(count: usize) -> Pool<usize> {
-        let mut pool = Pool::new(BASE, 100);
+    fn pool_of(count: usize) -> ObjectPool<usize> {
+        let mut pool = ObjectPool::new(BASE, 100);
         for number in 0..count {
             pool.give(number);
         }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     /// Takes so many at a time and gives them back.
-    fn need(pool: &mut Pool<usize>, count: usize) {
+    fn need(pool: &mut ObjectPool<usize>, count: usize) {
         let taken: Vec<_> = (0..count).map(|_| pool.take().unwrap()).collect();
         for one in taken {
             pool.give(one);

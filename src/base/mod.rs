@@ -1,0 +1,11 @@
+//! What every floor uses: time as a number, random numbers, pools of objects, slot maps. Pure: no socket, clock or thread.
+
+mod object_pool;
+mod random;
+mod slot_map;
+mod tick;
+
+pub use object_pool::ObjectPool;
+pub use random::Random;
+pub use slot_map::{Key, SlotMap, mapped};
+pub use tick::Tick;
