@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! main.rs    exit codes
-//! ops        command line, run, reload thread, signals
+//! cli        what the command line can do without a running proxy; starts one
+//! control    the control thread: events, reload, listeners, upgrade, names of backends, service manager
 //! config     the file: read, checked, every error with its place and a hint
 //! worker     the reactor: loop, connection slabs, drive, dial, idle pools, timer wheel
 //! log        the access log: lines made by workers, written by one thread
@@ -12,7 +13,7 @@
 //! exchange   one request and its response as a pure state machine
 //! route      the compiled table, host and path patterns, pools, balancing
 //! http       bytes only: heads, targets, framing, chunked, what is forwarded, replies
-//! stats      counters
+//! metrics    counters
 //! base       time as a number, random numbers, object pools, slot maps: what every floor uses
 //! echo       beside the house: the origin for tries and benchmarks
 //! ```
@@ -23,13 +24,14 @@
 compile_error!("Apex needs a 64-bit target");
 
 pub mod base;
+pub mod cli;
 pub mod config;
+pub mod control;
 pub mod echo;
 pub mod exchange;
 pub mod http;
 pub mod log;
+pub mod metrics;
 pub mod net;
-pub mod ops;
 pub mod route;
-pub mod stats;
 pub mod worker;

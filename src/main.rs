@@ -4,5 +4,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    apex::ops::run(std::env::args_os().skip(1))
+    apex::cli::run(std::env::args_os().skip(1))
 }

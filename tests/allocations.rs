@@ -7,12 +7,12 @@
 mod support;
 
 use apex::config;
-use apex::exchange::{Notes, RequestIds, Rules};
+use apex::exchange::{AccessLog, RequestIds, Settings};
 use apex::log::queue::SHORT_BATCHES_MAX;
 use apex::log::writer::Writer;
+use apex::metrics::Counters;
 use apex::route::table::Table;
-use apex::stats::Counters;
-use apex::worker::{self, Bound, Epoch, Owner, Phase, Place, Published, Setup, Shared};
+use apex::worker::{self, Bound, Epoch, ListenGroup, Ownership, Phase, Setup, Shared, Snapshot};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 use std::io::{self, Read, Write};
@@ -55,20 +55,20 @@ impl Drop for Origin {
     }
 }
 
-fn published(origins: &[SocketAddr], notes: Notes) -> Published {
+fn published(origins: &[SocketAddr], access_log: AccessLog) -> Snapshot {
     let balanced = all(origins);
     let config = config::parse(&balanced, "apex.toml").unwrap();
     let server = config.server;
-    Published {
+    Snapshot {
         table: Table::compile(&config.routes, None),
-        rules: Rules {
+        settings: Settings {
             head: server.head,
             header_timeout: server.header_timeout,
             connect_timeout: server.connect_timeout,
             timeout: server.timeout,
             via: server.via,
             request_ids: RequestIds::Made,
-            notes,
+            access_log,
         },
         idle_timeout: server.idle_timeout,
         backend_idle_timeout: Duration::from_secs(60),
@@ -158,26 +158,29 @@ fn a_warm_worker_allocates_nothing() {
             ),
         ),
     ];
-    for notes in [Notes::Skipped, Notes::Kept] {
+    for access_log in [AccessLog::Off, AccessLog::On] {
         for (name, request) in &cases {
-            count(&ports, notes, name, request);
+            count(&ports, access_log, name, request);
         }
     }
 }
 
-fn count(origins: &[SocketAddr], notes: Notes, name: &str, request: &str) {
+fn count(origins: &[SocketAddr], access_log: AccessLog, name: &str, request: &str) {
     let socket = apex::net::listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     let address = socket.local_addr().unwrap();
     let log = Writer::spawn(io::sink(), io::sink()).unwrap();
-    let shared = Arc::new(Shared::new(published(origins, notes)));
+    let shared = Arc::new(Shared::new(published(origins, access_log)));
     let setup = Setup {
         number: 0,
         epoch: Epoch::start(),
-        listeners: vec![Bound { socket, place: Arc::new(Place::new(0, address, Owner::Worker)) }],
+        listeners: vec![Bound {
+            socket,
+            group: Arc::new(ListenGroup::new(0, address, Ownership::Exclusive)),
+        }],
         shared: Arc::clone(&shared),
         counters: Arc::new(Counters::default()),
         lines: log.lines(),
-        say: |words| panic!("{words}"),
+        report: |words| panic!("{words}"),
     };
     let worker = worker::spawn(setup, || {}, || {}).unwrap();
     shared.set_phase(Phase::Serving);
@@ -190,16 +193,16 @@ fn count(origins: &[SocketAddr], notes: Notes, name: &str, request: &str) {
     client.ask(requests);
     let counted = region.change();
 
-    say(&format!("{name}, log {notes:?}: {counted:?} over {requests} requests"));
+    say(&format!("{name}, log {access_log:?}: {counted:?} over {requests} requests"));
     let calls = counted.allocations + counted.reallocations + counted.deallocations;
-    let allowed = match notes {
+    let allowed = match access_log {
         // In a long run a slot of the timer wheel is used for the first time, now and then: a few in a million requests.
-        Notes::Skipped => requests / 10_000,
+        AccessLog::Off => requests / 10_000,
         // Batches of lines are handed round between worker and writer. There are never more than these, but when the last of
         // them is first needed is up to the writer's naps.
-        Notes::Kept => requests / 10_000 + SHORT_BATCHES_MAX,
+        AccessLog::On => requests / 10_000 + SHORT_BATCHES_MAX,
     };
-    assert!(calls <= allowed, "{name}, log {notes:?}: {counted:?}");
+    assert!(calls <= allowed, "{name}, log {access_log:?}: {counted:?}");
     drop(client);
     shared.set_phase(Phase::Ending);
     worker.wake();

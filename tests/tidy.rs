@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The floors from the top down, as `src/lib.rs` tells them. A file imports from its own floor and from those below it.
-const FLOORS: &[&str] =
-    &["main", "ops", "config", "worker", "log", "net", "exchange", "route", "http", "stats", "base"];
+const FLOORS: &[&str] = &[
+    "main", "cli", "control", "config", "worker", "log", "net", "exchange", "route", "http", "metrics",
+    "base",
+];
 
 /// `echo` stands beside the house: the origin for tries and benchmarks. It may import these,
-const BELOW_ECHO: &[&str] = &["net", "http", "stats", "base"];
+const BELOW_ECHO: &[&str] = &["net", "http", "metrics", "base"];
 /// and these import it (`main` are the roots of the programs).
-const ABOVE_ECHO: &[&str] = &["main", "ops"];
+const ABOVE_ECHO: &[&str] = &["main", "cli"];
 
 /// Crates that only one floor names.
 const ONLY_IN: &[(&str, &str)] = &[("rustix", "net"), ("socket2", "net")];
@@ -442,9 +444,9 @@ mod checker {
             ("http/head.rs", "use crate::{\n    http::field,\n    route::Table,\n};"),
             ("http/head.rs", "use super::super::net::socket;"),
             ("http/head.rs", "fn a(b: crate::net::Socket) {}"),
-            ("stats/mod.rs", "use super::http;"),
+            ("metrics/mod.rs", "use super::http;"),
             ("worker/drive.rs", "use crate::config::Config;"),
-            ("worker/pool/idle.rs", "use super::super::super::ops::run;"),
+            ("worker/pool/idle.rs", "use super::super::super::cli::run;"),
             ("echo/mod.rs", "use crate::worker::wheel;"),
             ("worker/loop.rs", "use crate::echo::serve;"),
             ("worker/loop.rs", "let pipe = rustix::pipe::pipe();"),
@@ -463,9 +465,9 @@ mod checker {
             ("http/head.rs", "const A: &str = \"crate::route::\";"),
             ("worker/drive.rs", "use crate::{exchange::Tick, log::queue::{self, Lines}, net};"),
             ("echo/mod.rs", "use crate::{http, net};"),
-            ("ops/demo.rs", "use crate::echo;"),
+            ("cli/demo.rs", "use crate::echo;"),
             ("net/pipe.rs", "use rustix::pipe;"),
-            ("main.rs", "use apex::ops;"),
+            ("main.rs", "use apex::cli;"),
             ("bin/echo-server.rs", "use apex::echo;"),
         ] {
             assert_eq!(check_floors(path, &format!("{good}\n")), [], "{path}: {good}");

@@ -7,7 +7,7 @@ use apex::http::forward::{self, RequestEdits, ResponseEdits};
 use apex::http::framing::Framing;
 use apex::http::head::{self, Method, Persistence, Request, Response, Version};
 use apex::http::limits::{CONNECTION_NAMES_MAX, FIELDS_CEILING, HeadLimits};
-use apex::http::refusal::Refusal;
+use apex::http::local_reply::LocalReply;
 use apex::http::target::{self, Target};
 use apex::http::trailers;
 
@@ -32,8 +32,8 @@ pub(crate) fn head(data: &[u8]) {
         match head::request(data, &mut room, limits) {
             Ok(Some(request)) => request_holds(data, &request, limits),
             Ok(None) => {}
-            Err(refusal) => {
-                assert!(matches!(refusal.status, 400 | 414 | 417 | 431 | 501 | 505), "{refusal:?}");
+            Err(reply) => {
+                assert!(matches!(reply.status, 400 | 414 | 417 | 431 | 501 | 505), "{reply:?}");
             }
         }
         for asked in METHODS {
@@ -41,7 +41,7 @@ pub(crate) fn head(data: &[u8]) {
             match head::response(data, &mut room, limits, asked) {
                 Ok(Some(response)) => response_holds(data, &response, limits, asked),
                 Ok(None) => {}
-                Err(refusal) => assert_eq!(refusal.status, 502, "{refusal:?}"),
+                Err(reply) => assert_eq!(reply.status, 502, "{reply:?}"),
             }
         }
     }
@@ -117,7 +117,7 @@ pub(crate) fn target(data: &[u8]) {
     for method in ["GET", "OPTIONS", "CONNECT"] {
         match target::judge(method, data) {
             Ok(found) => target_holds(method, &found),
-            Err(Refusal { status, .. }) => assert!(matches!(status, 400 | 501), "{status}"),
+            Err(LocalReply { status, .. }) => assert!(matches!(status, 400 | 501), "{status}"),
         }
     }
 }
@@ -225,7 +225,7 @@ pub(super) enum End {
     Incomplete,
     /// The trailer section begins at this place.
     Trailers(usize),
-    Refused(Refusal),
+    Refused(LocalReply),
 }
 
 /// Decodes `bytes` as they arrive in pieces whose lengths `piece` says.
@@ -249,7 +249,7 @@ pub(super) fn decode(bytes: &[u8], mut piece: impl FnMut() -> usize) -> Outcome 
             continue;
         }
         match decoder.read(here) {
-            Err(refusal) => return Outcome { content, end: End::Refused(refusal) },
+            Err(reply) => return Outcome { content, end: End::Refused(reply) },
             Ok((used, found)) => {
                 assert!(used <= here.len());
                 place += used;
@@ -280,8 +280,8 @@ pub(crate) fn chunked(data: &[u8]) {
         });
         assert_eq!(whole, split);
     }
-    if let End::Refused(refusal) = whole.end {
-        assert_eq!(refusal.status, 400);
+    if let End::Refused(reply) = whole.end {
+        assert_eq!(reply.status, 400);
     }
     let mut anew = Vec::new();
     for part in whole.content.chunks(17) {
@@ -307,7 +307,7 @@ fn trailers_hold(bytes: &[u8]) {
         assert_eq!(verdict, trailers::forward(bytes, limits, None));
         match verdict {
             Ok(None) => assert!(out.is_empty()),
-            Err(refusal) => assert!(matches!(refusal.status, 400 | 431) && out.is_empty(), "{refusal:?}"),
+            Err(reply) => assert!(matches!(reply.status, 400 | 431) && out.is_empty(), "{reply:?}"),
             Ok(Some(used)) => {
                 let section = &bytes[..used];
                 assert!(section == b"\r\n" || section.ends_with(b"\r\n\r\n"));

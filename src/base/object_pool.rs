@@ -53,14 +53,14 @@ impl<T> ObjectPool<T> {
     /// Looks at what was needed since the last look. Where that was less than half of what there is, or these are few, all goes, also
     /// what was needed: it may lie anywhere between what others gave back, and keeps the allocator from giving that to the system.
     /// What takes its place lies where memory is in use. True where any went.
-    pub fn shed(&mut self) -> bool {
+    pub fn trim(&mut self) -> bool {
         let is_little_needed = self.unused * 2 >= self.free.len() || !self.has_surplus();
-        let sheds = is_little_needed && !self.is_empty();
-        if sheds {
+        let trims = is_little_needed && !self.is_empty();
+        if trims {
             self.free = Vec::new();
         }
         self.look();
-        sheds
+        trims
     }
 
     /// Lets go of all of them.
@@ -112,7 +112,7 @@ mod tests {
             pool.look();
             need(&mut pool, needed);
             assert_eq!(pool.is_unneeded(), count - needed > BASE, "{needed} of {count}");
-            assert_eq!(pool.shed(), left < count, "{needed} of {count}");
+            assert_eq!(pool.trim(), left < count, "{needed} of {count}");
             assert_eq!((pool.len(), pool.has_surplus()), (left, left > BASE), "{needed} of {count}");
         }
     }

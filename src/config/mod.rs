@@ -2,6 +2,7 @@
 //! resolves no name, so that `--check` says the same on every machine.
 
 mod check;
+pub mod diff;
 pub mod error;
 mod file;
 pub mod nearest;

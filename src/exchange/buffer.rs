@@ -93,8 +93,8 @@ impl Buffers {
     }
 
     /// Gives back to the allocator what was not needed since the last look; true where there was any.
-    pub fn shed(&mut self) -> bool {
-        self.free.shed() | self.large.shed()
+    pub fn trim(&mut self) -> bool {
+        self.free.trim() | self.large.trim()
     }
 }
 

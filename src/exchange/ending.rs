@@ -1,12 +1,12 @@
 //! How an exchange ends other than well: failures of either peer, deadlines, answers of Apex's own.
 
-use super::account::Cause;
-use super::pump::Body;
-use super::rules::{Given, Rules, Serving};
+use super::body::Body;
+use super::record::Cause;
+use super::settings::{Env, Serving, Settings};
 use super::state::{Answer, CLIENT_GONE, Exchange, Link, Stage, UNREACHABLE};
 use crate::base::Tick;
 use crate::http::head::{Persistence, Version};
-use crate::http::refusal::Refusal;
+use crate::http::local_reply::LocalReply;
 use crate::http::reply;
 use std::time::Duration;
 
@@ -17,30 +17,31 @@ const REPLAYS_MAX: u8 = 2;
 /// How long the rest of a request is read behind its answer.
 const LINGER: Duration = Duration::from_secs(2);
 
-const CONNECT_TIMEOUT: Refusal = Refusal { status: 504, case: "the backend cannot be reached in time" };
-const BACKEND_FAILED: Refusal =
-    Refusal { status: 502, case: "the backend closed the connection without an answer" };
-const BACKEND_SLOW: Refusal = Refusal { status: 504, case: "the backend did not answer in time" };
-const HEAD_SLOW: Refusal = Refusal { status: 408, case: "the request did not arrive in time" };
+const CONNECT_TIMEOUT: LocalReply =
+    LocalReply { status: 504, reason: "the backend cannot be reached in time" };
+const BACKEND_FAILED: LocalReply =
+    LocalReply { status: 502, reason: "the backend closed the connection without an answer" };
+const BACKEND_SLOW: LocalReply = LocalReply { status: 504, reason: "the backend did not answer in time" };
+const HEAD_SLOW: LocalReply = LocalReply { status: 408, reason: "the request did not arrive in time" };
 
 impl Exchange {
     /// When the exchange is to be told that its time is up; [`Tick::NEVER`] at rest, and for a tunnel with an end that is open.
-    pub fn deadline(&self, rules: &Rules) -> Tick {
+    pub fn deadline(&self, settings: &Settings) -> Tick {
         match self.stage {
             Stage::Head if self.is_at_rest() => Tick::NEVER,
-            Stage::Head => self.account.begun.after(rules.header_timeout),
+            Stage::Head => self.record.begun.after(settings.header_timeout),
             Stage::Relay if matches!(self.link, Link::Up { connected: false, .. }) => {
-                self.active.after(rules.connect_timeout)
+                self.active.after(settings.connect_timeout)
             }
             Stage::Relay if self.answer != Answer::Begun && self.waits_for_client() => {
                 // The client is to keep its pace, besides.
                 let since = self.pace.map_or(self.active, |pace| pace.since);
-                since.after(rules.timeout)
+                since.after(settings.timeout)
             }
-            Stage::Relay | Stage::Dial { .. } => self.active.after(rules.timeout),
+            Stage::Relay | Stage::Dial { .. } => self.active.after(settings.timeout),
             // Nothing new can come: what is held has its time to be taken.
             Stage::Tunnel { .. } if self.request.source.is_closed() && self.response.source.is_closed() => {
-                self.active.after(rules.timeout)
+                self.active.after(settings.timeout)
             }
             Stage::Tunnel { .. } => Tick::NEVER,
             Stage::Discard | Stage::Linger { .. } => self.active.after(LINGER),
@@ -49,22 +50,22 @@ impl Exchange {
     }
 
     /// The deadline has passed.
-    pub fn expire(&mut self, given: &mut Given<'_>) {
+    pub fn expire(&mut self, env: &mut Env<'_>) {
         match self.stage {
             Stage::Head => {
-                self.note_unread(given);
+                self.note_unread(env);
                 self.client_keeps = Persistence::Close;
-                self.refuse(HEAD_SLOW, given);
+                self.refuse(HEAD_SLOW, env);
             }
             Stage::Relay
                 if matches!(self.link, Link::Up { connected: false, .. })
                     && self.answer == Answer::Awaited =>
             {
-                self.backend_unreachable(CONNECT_TIMEOUT, given);
+                self.backend_unreachable(CONNECT_TIMEOUT, env);
             }
             Stage::Relay if self.answer == Answer::Begun => {
                 if self.response.has_memory() || self.response.piped() > 0 {
-                    self.account.cause = Cause::Cut("client_slow");
+                    self.record.cause = Cause::Cut("client_slow");
                     self.tear();
                 } else {
                     self.cut("backend_slow");
@@ -72,12 +73,12 @@ impl Exchange {
             }
             Stage::Relay if self.waits_for_client() => {
                 self.client_keeps = Persistence::Close;
-                self.refuse(HEAD_SLOW, given);
+                self.refuse(HEAD_SLOW, env);
             }
-            Stage::Relay | Stage::Dial { .. } => self.refuse(BACKEND_SLOW, given),
+            Stage::Relay | Stage::Dial { .. } => self.refuse(BACKEND_SLOW, env),
             Stage::Tunnel { .. } => {
                 let client_slow = self.response.has_memory() || self.response.piped() > 0;
-                self.account.cause = Cause::Cut(if client_slow { "client_slow" } else { "backend_slow" });
+                self.record.cause = Cause::Cut(if client_slow { "client_slow" } else { "backend_slow" });
                 self.client_keeps = Persistence::Close;
                 self.stage = Stage::Over;
             }
@@ -94,11 +95,11 @@ impl Exchange {
         request.body != Body::Done
             && !request.has_memory()
             && request.piped() == 0
-            && !self.asked.expects_continue
+            && !self.meta.expects_continue
     }
 
     /// A write to the backend failed.
-    pub(super) fn backend_refused_bytes(&mut self, given: &mut Given<'_>) {
+    pub(super) fn backend_refused_bytes(&mut self, env: &mut Env<'_>) {
         match (self.stage, self.link) {
             (Stage::Tunnel { backend_done, .. }, _) => {
                 // What it sent before it closed is still read, to the end.
@@ -108,14 +109,14 @@ impl Exchange {
             }
             // A response that has begun is not answered a second time.
             (_, Link::Up { connected: false, reused: false }) if self.answer == Answer::Awaited => {
-                self.backend_unreachable(UNREACHABLE, given);
+                self.backend_unreachable(UNREACHABLE, env);
             }
             (_, Link::Up { connected: false, reused: true }) if self.answer == Answer::Awaited => {
-                self.backend_failed(given);
+                self.backend_failed(env);
             }
             _ => {
                 // It may have answered before it closed: what it sent is read, and the end of that decides.
-                self.backend_deaf = true;
+                self.request_aborted = true;
                 self.response.source.reset |= !self.response.source.closing;
                 self.response.source.ready = true;
                 self.response.source.closing = true;
@@ -124,16 +125,16 @@ impl Exchange {
     }
 
     /// No connection to that backend could be made; nothing was sent, so another is tried.
-    fn backend_unreachable(&mut self, refusal: Refusal, given: &mut Given<'_>) {
-        self.unreachable = refusal;
+    fn backend_unreachable(&mut self, reply: LocalReply, env: &mut Env<'_>) {
+        self.unreachable = reply;
         // All tries together are one wait for a backend.
-        let waited_from = self.account.head_read.unwrap_or(given.now);
-        if given.now >= waited_from.after(given.rules.timeout) {
-            self.refuse(refusal, given);
+        let waited_from = self.record.head_read.unwrap_or(env.now);
+        if env.now >= waited_from.after(env.settings.timeout) {
+            self.refuse(reply, env);
             return;
         }
-        if let Some(member) = self.account.member {
-            self.mark_tried(member);
+        if let Some(member) = self.record.member {
+            self.mark_failed(member);
         }
         self.dial_again();
     }
@@ -144,7 +145,7 @@ impl Exchange {
     }
 
     /// The backend connection failed, or ended, before the final response began; or failed within it.
-    pub(super) fn backend_failed(&mut self, given: &mut Given<'_>) {
+    pub(super) fn backend_failed(&mut self, env: &mut Env<'_>) {
         if let Stage::Tunnel { backend_done, .. } = self.stage {
             self.response.end_short();
             self.tunnel_cut(backend_done);
@@ -155,9 +156,9 @@ impl Exchange {
             Answer::Awaited if self.may_send_again() => {
                 if let Link::Up { connected, reused } = self.link {
                     self.replays += u8::from(connected);
-                    if !reused && let Some(member) = self.account.member {
+                    if !reused && let Some(member) = self.record.member {
                         self.unreachable = BACKEND_FAILED;
-                        self.mark_tried(member);
+                        self.mark_failed(member);
                     }
                 }
                 self.dial_again();
@@ -165,14 +166,14 @@ impl Exchange {
             Answer::Awaited | Answer::Heard => {
                 self.backend_keeps = Persistence::Close;
                 self.response.incoming.clear();
-                self.refuse(BACKEND_FAILED, given);
+                self.refuse(BACKEND_FAILED, env);
             }
         }
     }
 
     /// The backend takes nothing more from a tunnel. What came from it still goes to the client.
     fn tunnel_cut(&mut self, backend_done: bool) {
-        self.account.cause = Cause::Cut("backend_cut");
+        self.record.cause = Cause::Cut("backend_cut");
         self.request.abandon();
         self.stage = Stage::Tunnel { client_done: true, backend_done };
     }
@@ -181,27 +182,27 @@ impl Exchange {
     /// it was sent or it is idempotent.
     fn may_send_again(&self) -> bool {
         let sent = matches!(self.link, Link::Up { connected: true, .. });
-        self.request.rewindable && self.replays < REPLAYS_MAX && (!sent || self.asked.method.is_idempotent())
+        self.request.rewindable && self.replays < REPLAYS_MAX && (!sent || self.meta.method.is_idempotent())
     }
 
     /// The response cannot be completed. The client can tell: its connection ends short of the length or of the last chunk, or
     /// by a reset where a 1.0 client was promised neither.
     pub(super) fn cut(&mut self, cause: &'static str) {
-        self.account.cause = Cause::Cut(cause);
-        let framed = self.asked.version == Version::Http11 || matches!(self.response.body, Body::Length(_));
+        self.record.cause = Cause::Cut(cause);
+        let framed = self.meta.version == Version::Http11 || matches!(self.response.body, Body::Length(_));
         if !framed {
             self.tear();
             return;
         }
         self.client_keeps = Persistence::Close;
-        self.backend_deaf = true;
+        self.request_aborted = true;
         self.response.end_short();
     }
 
     /// What the client has had is not whole, and nothing more will come.
     fn tear(&mut self) {
         self.client_keeps = Persistence::Close;
-        self.torn = true;
+        self.reset_client = true;
         self.stage = Stage::Over;
     }
 
@@ -210,31 +211,31 @@ impl Exchange {
         if self.stage == Stage::Over {
             return;
         }
-        if self.answer != Answer::Begun && self.account.head_read.is_some() {
-            self.account.status = CLIENT_GONE;
-            self.account.cause = Cause::Cut("client_gone");
+        if self.answer != Answer::Begun && self.record.head_read.is_some() {
+            self.record.status = CLIENT_GONE;
+            self.record.cause = Cause::Cut("client_gone");
         } else if self.stage == Stage::Relay && !self.response.is_delivered() {
-            self.account.cause = Cause::Cut("client_gone");
+            self.record.cause = Cause::Cut("client_gone");
         }
         self.client_keeps = Persistence::Close;
         self.stage = Stage::Over;
     }
 
     /// Answers the request by Apex itself. Where the rest of the request is still to come, the connection ends behind it.
-    pub(super) fn refuse(&mut self, refusal: Refusal, given: &mut Given<'_>) {
-        if self.request.body != Body::Done || given.serving != Serving::On {
+    pub(super) fn refuse(&mut self, reply: LocalReply, env: &mut Env<'_>) {
+        if self.request.body != Body::Done || env.serving != Serving::On {
             self.client_keeps = Persistence::Close;
         }
-        self.account.status = refusal.status;
-        self.account.cause = Cause::Apex(refusal.case);
-        self.backend_deaf = true;
+        self.record.status = reply.status;
+        self.record.cause = Cause::Apex(reply.reason);
+        self.request_aborted = true;
         self.backend_keeps = Persistence::Close;
         self.answer = Answer::Begun;
         self.stage = Stage::Relay;
-        self.active = given.now;
-        let connection = self.asked.connection(self.client_keeps);
-        let out = self.response.outgoing.open(given.buffers);
-        let length = reply::write(out, refusal, self.asked.content(), connection, given.date);
+        self.active = env.now;
+        let connection = self.meta.connection(self.client_keeps);
+        let out = self.response.outgoing.open(env.buffers);
+        let length = reply::write(out, reply, self.meta.content(), connection, env.date);
         self.response.content_bytes += length as u64;
         self.response.body = Body::Done;
     }

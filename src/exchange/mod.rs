@@ -12,21 +12,22 @@
 //!
 //! The two directions are two values of one pump: a body that knows its framing, bytes in memory, bytes in a kernel pipe.
 
-mod account;
 mod apply;
+mod body;
 mod buffer;
 mod ending;
+mod flow;
 mod next;
-mod pump;
+mod record;
 mod request;
 mod response;
-mod rules;
+mod settings;
 mod state;
 mod step;
 
-pub use account::{Account, Cause};
 pub use buffer::{BUFFER_BYTES, Buffers, LARGE_BYTES};
-pub use pump::ANY_BYTES;
-pub use rules::{Given, Notes, RequestIds, Rules, Serving};
+pub use flow::ANY_BYTES;
+pub use record::{Cause, Record};
+pub use settings::{AccessLog, Env, RequestIds, Serving, Settings};
 pub use state::Exchange;
-pub use step::{Fate, Outcome, Readiness, Side, Step};
+pub use step::{Outcome, Readiness, Release, Side, Step};

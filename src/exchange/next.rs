@@ -1,8 +1,9 @@
 //! The order of steps: which one is next in each stage. It performs nothing.
 
-use super::pump::{Body, Move};
+use super::body::Body;
+use super::flow::Move;
 use super::state::{Answer, DISCARD_BYTES_MAX, Exchange, Stage};
-use super::step::{Fate, Side, Step};
+use super::step::{Release, Side, Step};
 use crate::http::head::Persistence;
 
 impl Exchange {
@@ -26,7 +27,7 @@ impl Exchange {
                 Step::Read(Side::Client)
             }
             Stage::Head => Step::Wait,
-            Stage::Dial { .. } | Stage::Over if self.is_linked() => Step::Release(Fate::Close),
+            Stage::Dial { .. } | Stage::Over if self.is_linked() => Step::Release(Release::Close),
             Stage::Dial { fresh } => Step::Dial { fresh },
             Stage::Relay => self.next_of_relay(),
             Stage::Tunnel { client_done, backend_done } => self.next_of_tunnel(client_done, backend_done),
@@ -56,7 +57,7 @@ impl Exchange {
         }
         // RFC 9112 section 9.6: unread bytes would turn the close into a reset, and the answer could be lost to it.
         // Only of a client that said so it is certain that nothing more is on its way.
-        let quiet = self.asked.closes
+        let quiet = self.meta.closes
             && request_read
             && self.request.incoming.is_empty()
             && !self.request.source.ready;
@@ -66,7 +67,7 @@ impl Exchange {
     fn next_of_relay(&self) -> Step {
         // What can leave leaves first: a peer then works while Apex does the rest.
         if self.is_linked()
-            && !self.backend_deaf
+            && !self.request_aborted
             && let Some(step) = to_sink(self.request.move_to_sink(), Side::Backend)
         {
             return step;
@@ -78,14 +79,14 @@ impl Exchange {
             if self.is_linked() && self.is_request_delivered() {
                 return self.let_go();
             }
-            if self.is_linked() && (self.backend_deaf || self.response.is_delivered()) {
-                return Step::Release(Fate::Close);
+            if self.is_linked() && (self.request_aborted || self.response.is_delivered()) {
+                return Step::Release(Release::Close);
             }
         } else if let Some(step) = self.next_from_backend() {
             return step;
         }
         if self.is_linked()
-            && !self.backend_deaf
+            && !self.request_aborted
             && let Some(step) = from_source(self.request.move_from_source(), Side::Client)
         {
             return step;
@@ -114,12 +115,12 @@ impl Exchange {
             || source.ended
             || self.response.has_surplus()
         {
-            Step::Release(Fate::Close)
+            Step::Release(Release::Close)
         } else if source.ready {
             // The last read or fill did not reach the end of what there was: no edge would tell of bytes that are there already.
             Step::Read(Side::Backend)
         } else {
-            Step::Release(Fate::Pool)
+            Step::Release(Release::Reuse)
         }
     }
 
@@ -137,7 +138,7 @@ impl Exchange {
             return Step::Shutdown(Side::Client);
         }
         if client_done && backend_done {
-            return Step::Release(Fate::Close);
+            return Step::Release(Release::Close);
         }
         from_source(self.response.move_from_source(), Side::Backend)
             .or_else(|| from_source(self.request.move_from_source(), Side::Client))

@@ -1,9 +1,9 @@
 //! What the client sent: its request head judged, routed and written anew, its body moved on.
 
-use super::account::{Account, Cause};
-use super::pump::{Body, Truncated};
-use super::rules::{Given, Notes, RequestIds, Serving};
-use super::state::{Answer, Asked, CLIENT_GONE, Exchange, Pace, Stage};
+use super::body::{Body, Truncated};
+use super::record::{Cause, Record};
+use super::settings::{AccessLog, Env, RequestIds, Serving};
+use super::state::{Answer, CLIENT_GONE, Exchange, Pace, RequestMeta, Stage};
 use super::step::{Outcome, Side};
 use crate::base::Tick;
 use crate::http::field;
@@ -11,7 +11,7 @@ use crate::http::forward::{self, RequestEdits, RequestId};
 use crate::http::framing::Framing;
 use crate::http::head::{self, Method, Persistence, Request};
 use crate::http::limits::{CONTENT_PACE_BYTES_MIN, EMPTY_LINES_MAX};
-use crate::http::refusal::Refusal;
+use crate::http::local_reply::LocalReply;
 use crate::http::reply;
 
 /// What was found at the front of the client's bytes.
@@ -23,55 +23,56 @@ enum Found {
     /// More is needed.
     Incomplete,
     /// An answer of Apex's own; the head took so many octets where the end of the request is known.
-    Refused(Refusal, Option<usize>),
+    Refused(LocalReply, Option<usize>),
 }
 
-const NO_ROUTE: Refusal = Refusal { status: 404, case: "no route for this host and path" };
-const TOO_MANY_CLIENTS: Refusal = Refusal { status: 503, case: "too many connections" };
-const TOO_MANY_EMPTY_LINES: Refusal = Refusal::bad_request("too many empty lines before the request");
-const BODY_TOO_LONG: Refusal = Refusal { status: 413, case: "the request content is longer than allowed" };
-const CUT_SHORT: Refusal = Refusal::bad_request("the request ended before its content did");
+const NO_ROUTE: LocalReply = LocalReply { status: 404, reason: "no route for this host and path" };
+const TOO_MANY_CLIENTS: LocalReply = LocalReply { status: 503, reason: "too many connections" };
+const TOO_MANY_EMPTY_LINES: LocalReply = LocalReply::bad_request("too many empty lines before the request");
+const BODY_TOO_LONG: LocalReply =
+    LocalReply { status: 413, reason: "the request content is longer than allowed" };
+const CUT_SHORT: LocalReply = LocalReply::bad_request("the request ended before its content did");
 
 impl Exchange {
     /// A read from the client came back.
-    pub(super) fn client_read(&mut self, outcome: Outcome, given: &mut Given<'_>) {
+    pub(super) fn client_read(&mut self, outcome: Outcome, env: &mut Env<'_>) {
         match outcome {
             Outcome::Moved { count, full } => {
                 self.request.read(full);
                 match self.stage {
                     Stage::Head => {
-                        if self.account.begun == Tick::default() {
-                            self.account.begun = given.now;
+                        if self.record.begun == Tick::default() {
+                            self.record.begun = env.now;
                         }
-                        self.read_request_head(given);
+                        self.read_request_head(env);
                     }
                     Stage::Linger { .. } => self.threw_away(count),
                     // Only content of a known length is waited for, and no more than the bound.
                     Stage::Discard => {
-                        self.advance(Side::Backend, given);
+                        self.advance(Side::Backend, env);
                         if self.request.body == Body::Done {
                             self.stage = Stage::Over;
                         }
                     }
                     _ => {
-                        self.active = given.now;
-                        self.keep_pace(count, given);
-                        self.advance(Side::Backend, given);
+                        self.active = env.now;
+                        self.keep_pace(count, env);
+                        self.advance(Side::Backend, env);
                     }
                 }
             }
             Outcome::Blocked => self.request.source.ready = false,
-            Outcome::Ended => self.source_ended(Side::Client, given),
+            Outcome::Ended => self.source_ended(Side::Client, env),
             _ => self.client_gone = true,
         }
     }
 
     /// Content came from the client. Enough of it begins another span.
-    pub(super) fn keep_pace(&mut self, count: usize, given: &Given<'_>) {
-        let pace = self.pace.get_or_insert(Pace { since: given.now, bytes: 0 });
+    pub(super) fn keep_pace(&mut self, count: usize, env: &Env<'_>) {
+        let pace = self.pace.get_or_insert(Pace { since: env.now, bytes: 0 });
         pace.bytes += count as u64;
         if pace.bytes >= CONTENT_PACE_BYTES_MIN {
-            *pace = Pace { since: given.now, bytes: 0 };
+            *pace = Pace { since: env.now, bytes: 0 };
         }
     }
 
@@ -82,90 +83,90 @@ impl Exchange {
     }
 
     /// A peer closed its sending side.
-    pub(super) fn source_ended(&mut self, side: Side, given: &mut Given<'_>) {
+    pub(super) fn source_ended(&mut self, side: Side, env: &mut Env<'_>) {
         if side == Side::Backend {
-            self.backend_ended(given);
+            self.backend_ended(env);
             return;
         }
         if self.stage == Stage::Head {
-            self.client_left_before_request(given);
+            self.client_left_before_request(env);
             return;
         }
-        let whole = self.request.source_ended(given.buffers);
+        let whole = self.request.source_ended(env.buffers);
         match self.stage {
             Stage::Discard | Stage::Linger { .. } => {
                 self.client_keeps = Persistence::Close;
                 self.stage = Stage::Over;
             }
-            _ if whole == Err(Truncated) => self.request_broken(CUT_SHORT, given),
+            _ if whole == Err(Truncated) => self.request_broken(CUT_SHORT, env),
             _ => {}
         }
     }
 
-    fn client_left_before_request(&mut self, given: &mut Given<'_>) {
+    fn client_left_before_request(&mut self, env: &mut Env<'_>) {
         self.request.source.ended = true;
         self.client_keeps = Persistence::Close;
         self.stage = Stage::Over;
         if !self.request.incoming.is_empty() {
-            self.account.status = CLIENT_GONE;
-            self.account.cause = Cause::Cut("client_gone");
-            self.note_unread(given);
+            self.record.status = CLIENT_GONE;
+            self.record.cause = Cause::Cut("client_gone");
+            self.note_unread(env);
         }
     }
 
     /// The head is not whole, or cannot be read: what there is of it is noted.
-    pub(super) fn note_unread(&mut self, given: &mut Given<'_>) {
+    pub(super) fn note_unread(&mut self, env: &mut Env<'_>) {
         // RFC 9110 section 9.3.2: an answer to HEAD has no content, and so much of the request can be told mostly.
         if head::begins_as_head(self.request.incoming.unread()) {
-            self.asked.method = Method::Head;
+            self.meta.method = Method::Head;
         }
-        if given.rules.notes == Notes::Kept {
-            self.account.note_unread(self.request.incoming.unread(), given.buffers);
+        if env.settings.access_log == AccessLog::On {
+            self.record.note_unread(self.request.incoming.unread(), env.buffers);
         }
     }
 
     /// Judges what there is of a request head, and begins the exchange when it is complete.
-    pub(super) fn read_request_head(&mut self, given: &mut Given<'_>) {
+    pub(super) fn read_request_head(&mut self, env: &mut Env<'_>) {
         let bytes = self.request.incoming.unread();
         // A head ends with a line end: without a new one there is nothing to judge again, unless a limit is reached.
-        let limit = given.rules.head.head_bytes_max.min(given.rules.head.target_bytes_max);
+        let limit = env.settings.head.head_bytes_max.min(env.settings.head.target_bytes_max);
         if bytes.len() <= limit && self.scanned > 0 && memchr::memchr(b'\n', &bytes[self.scanned..]).is_none()
         {
             self.scanned = bytes.len();
             return;
         }
-        match self.judge_request(given) {
-            Found::Incomplete => self.skip_empty_lines(given),
+        match self.judge_request(env) {
+            Found::Incomplete => self.skip_empty_lines(env),
             Found::Request(head_bytes) => {
                 self.request.incoming.take(head_bytes);
                 self.request.incoming.forget();
                 self.request.rewindable = true;
-                self.active = given.now;
+                self.active = env.now;
                 self.stage = Stage::Dial { fresh: false };
-                self.advance(Side::Backend, given);
+                self.advance(Side::Backend, env);
             }
             Found::Answered(head_bytes) => {
                 self.request.incoming.take(head_bytes);
                 self.request.incoming.forget();
-                self.active = given.now;
+                self.active = env.now;
                 self.answer = Answer::Begun;
                 self.stage = Stage::Relay;
             }
-            Found::Refused(refusal, head_bytes) => {
+            Found::Refused(reply, head_bytes) => {
                 if let Some(head_bytes) = head_bytes {
                     self.request.incoming.take(head_bytes);
                     self.request.incoming.forget();
                 } else {
-                    self.note_unread(given);
+                    self.note_unread(env);
                     self.client_keeps = Persistence::Close;
                 }
-                self.refuse(refusal, given);
+                self.refuse(reply, env);
             }
         }
     }
 
     /// RFC 9112 section 2.2: some clients send an empty line behind content. That begins no request, so nobody waits for one.
-    fn skip_empty_lines(&mut self, given: &mut Given<'_>) {
+    fn skip_empty_lines(&mut self, env: &mut Env<'_>) {
         let bytes = self.request.incoming.unread();
         self.scanned = bytes.len();
         if bytes.len() % 2 == 1 || !bytes.chunks_exact(2).all(|pair| pair == b"\r\n") {
@@ -173,108 +174,108 @@ impl Exchange {
         }
         self.empty_lines += bytes.len() / 2;
         if self.empty_lines > EMPTY_LINES_MAX {
-            self.note_unread(given);
+            self.note_unread(env);
             self.client_keeps = Persistence::Close;
-            self.refuse(TOO_MANY_EMPTY_LINES, given);
+            self.refuse(TOO_MANY_EMPTY_LINES, env);
             return;
         }
         self.request.incoming.clear();
         self.scanned = 0;
-        self.account.begun = Tick::default();
+        self.record.begun = Tick::default();
     }
 
-    fn judge_request(&mut self, given: &mut Given<'_>) -> Found {
+    fn judge_request(&mut self, env: &mut Env<'_>) -> Found {
         let mut slots = field::slots();
-        let judged = head::request(self.request.incoming.unread(), &mut slots, &given.rules.head);
+        let judged = head::request(self.request.incoming.unread(), &mut slots, &env.settings.head);
         // It is large, so it stays where it is.
         let request = match &judged {
             Ok(Some(request)) => request,
             Ok(None) => return Found::Incomplete,
-            Err(refusal) => return Found::Refused(*refusal, None),
+            Err(reply) => return Found::Refused(*reply, None),
         };
-        let account = &mut self.account;
-        account.head_read = Some(given.now);
-        if given.rules.notes == Notes::Kept {
-            account.note(request, given.buffers);
+        let record = &mut self.record;
+        record.head_read = Some(env.now);
+        if env.settings.access_log == AccessLog::On {
+            record.note(request, env.buffers);
         }
         self.client_keeps = request.persistence;
-        if given.serving != Serving::On {
+        if env.serving != Serving::On {
             self.client_keeps = Persistence::Close;
         }
         (self.request.body, self.request.encoding) = Body::framed_by(request.framing);
-        self.asked = Asked::by(request);
-        if given.serving == Serving::Full {
+        self.meta = RequestMeta::by(request);
+        if env.serving == Serving::Full {
             return Found::Refused(TOO_MANY_CLIENTS, Some(request.head_bytes));
         }
         if request.max_forwards == Some(0) {
             if request.framing != Framing::None {
                 self.client_keeps = Persistence::Close;
             }
-            let connection = self.asked.connection(self.client_keeps);
-            let out = self.response.outgoing.open(given.buffers);
-            account.cause = Cause::Apex("the last hop that was asked for");
-            account.status = reply::at_last_hop(out, request, connection, given.date);
+            let connection = self.meta.connection(self.client_keeps);
+            let out = self.response.outgoing.open(env.buffers);
+            record.cause = Cause::Apex("the last hop that was asked for");
+            record.status = reply::at_last_hop(out, request, connection, env.date);
             return Found::Answered(request.head_bytes);
         }
         let Some(id) =
-            given.table.find(request.authority.map(|authority| authority.host), request.target.path())
+            env.table.find(request.authority.map(|authority| authority.host), request.target.path())
         else {
             return Found::Refused(NO_ROUTE, Some(request.head_bytes));
         };
-        account.route = Some(id);
-        let route = given.table.route(id);
-        self.asked.body_bytes_max = route.body_bytes_max.unwrap_or(u64::MAX);
+        record.route = Some(id);
+        let route = env.table.route(id);
+        self.meta.body_bytes_max = route.body_bytes_max.unwrap_or(u64::MAX);
         if let Framing::Length(length) = request.framing
-            && length > self.asked.body_bytes_max
+            && length > self.meta.body_bytes_max
         {
             return Found::Refused(BODY_TOO_LONG, Some(request.head_bytes));
         }
         let edits = RequestEdits {
             strip_bytes: route.strip_bytes,
-            client_address: given.client,
-            client_trusted: given.client_trusted,
+            client_address: env.client,
+            client_trusted: env.client_trusted,
             host_fallback: match (request.authority, route.pool.members.first()) {
                 (None, Some((backend, _))) => &backend.authority,
                 _ => "",
             },
-            via: given.rules.via.as_deref(),
-            request_id: (given.rules.request_ids == RequestIds::Made).then(|| RequestId::draw(given.random)),
+            via: env.settings.via.as_deref(),
+            request_id: (env.settings.request_ids == RequestIds::Made).then(|| RequestId::draw(env.random)),
         };
-        if given.rules.notes == Notes::Kept {
-            note_request_id(account, request, &edits);
+        if env.settings.access_log == AccessLog::On {
+            note_request_id(record, request, &edits);
         }
-        forward::request(self.request.outgoing.open(given.buffers), request, &edits);
+        forward::request(self.request.outgoing.open(env.buffers), request, &edits);
         Found::Request(request.head_bytes)
     }
 
     /// Content beyond the limit is refused, whether its length was told or not (RFC 9110 section 15.5.14).
-    pub(super) fn hold_body_limit(&mut self, given: &mut Given<'_>) {
-        if self.request.content_bytes > self.asked.body_bytes_max
-            && !self.backend_deaf
+    pub(super) fn hold_body_limit(&mut self, env: &mut Env<'_>) {
+        if self.request.content_bytes > self.meta.body_bytes_max
+            && !self.request_aborted
             && matches!(self.stage, Stage::Relay | Stage::Dial { .. })
         {
-            self.request_broken(BODY_TOO_LONG, given);
+            self.request_broken(BODY_TOO_LONG, env);
         }
     }
 
     /// The request turned out wrong after its head was taken. A backend that has begun to read it never takes it for complete:
     /// its connection is cut.
-    pub(super) fn request_broken(&mut self, refusal: Refusal, given: &mut Given<'_>) {
-        self.backend_deaf = true;
+    pub(super) fn request_broken(&mut self, reply: LocalReply, env: &mut Env<'_>) {
+        self.request_aborted = true;
         self.client_keeps = Persistence::Close;
         match (self.stage, self.answer) {
             (Stage::Discard, _) => self.stage = Stage::Linger { half_closed: false },
             (_, Answer::Begun) => {}
-            _ => self.refuse(refusal, given),
+            _ => self.refuse(reply, env),
         }
     }
 }
 
 /// Notes the name that the request goes on with.
-fn note_request_id(account: &mut Account, request: &Request<'_, '_>, edits: &RequestEdits<'_>) {
+fn note_request_id(record: &mut Record, request: &Request<'_, '_>, edits: &RequestEdits<'_>) {
     if let Some(kept) = forward::request_id(request, edits) {
-        account.note_request_id(kept);
+        record.note_request_id(kept);
     } else if let Some(made) = edits.request_id {
-        account.note_request_id(&made.text());
+        record.note_request_id(&made.text());
     }
 }

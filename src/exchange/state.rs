@@ -3,15 +3,16 @@
 //! `next` says the next step, `apply` takes its outcome; what the bytes mean is decided in `request` (what the client sent),
 //! `response` (what the backend sent) and `ending` (failures, deadlines, answers of Apex's own).
 
-use super::account::{Account, Cause};
+use super::body::Body;
 use super::buffer::Buffers;
-use super::pump::{Body, Pump};
-use super::rules::{Given, Rules};
+use super::flow::Flow;
+use super::record::{Cause, Record};
+use super::settings::{Env, Settings};
 use super::step::{Readiness, Side};
 use crate::base::Tick;
 use crate::http::framing::Framing;
 use crate::http::head::{Method, Persistence, Request, Version};
-use crate::http::refusal::Refusal;
+use crate::http::local_reply::LocalReply;
 use crate::http::reply::Content;
 use crate::route::balance::MEMBERS_TOLD_APART;
 
@@ -23,10 +24,11 @@ pub(super) const DISCARD_BYTES_MAX: u64 = 256 * 1024;
 pub(super) const CLIENT_GONE: u16 = 499;
 
 /// No member of the pool could be reached.
-pub(super) const UNREACHABLE: Refusal = Refusal { status: 502, case: "the backend cannot be reached" };
+pub(super) const UNREACHABLE: LocalReply =
+    LocalReply { status: 502, reason: "the backend cannot be reached" };
 
 /// No member of the pool can be tried.
-const NO_BACKEND: Refusal = Refusal { status: 503, case: "no usable backend" };
+const NO_BACKEND: LocalReply = LocalReply { status: 503, reason: "no usable backend" };
 
 /// Where an exchange stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +85,7 @@ pub(super) enum Answer {
 
 /// What the request asked for, kept while its head is gone.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked {
+pub(super) struct RequestMeta {
     pub(super) method: Method,
     pub(super) version: Version,
     pub(super) expects_continue: bool,
@@ -93,7 +95,7 @@ pub(super) struct Asked {
     pub(super) body_bytes_max: u64,
 }
 
-impl Asked {
+impl RequestMeta {
     /// What a request asks for, whatever its route allows.
     pub(super) fn by(request: &Request<'_, '_>) -> Self {
         Self {
@@ -129,13 +131,13 @@ pub(super) struct Pace {
 #[derive(Debug)]
 pub struct Exchange {
     pub(super) stage: Stage,
-    pub(super) request: Pump,
-    pub(super) response: Pump,
+    pub(super) request: Flow,
+    pub(super) response: Flow,
     pub(super) link: Link,
     pub(super) answer: Answer,
-    pub(super) asked: Asked,
+    pub(super) meta: RequestMeta,
     /// What is told to the client if no backend can be reached.
-    pub(super) unreachable: Refusal,
+    pub(super) unreachable: LocalReply,
     /// Whether the client connection goes on behind this exchange.
     pub(super) client_keeps: Persistence,
     /// Whether the backend connection can, by what the response said.
@@ -143,16 +145,16 @@ pub struct Exchange {
     /// The client connection was reset or closed both ways.
     pub(super) client_gone: bool,
     /// Only a reset tells the client that its response is not whole.
-    pub(super) torn: bool,
+    pub(super) reset_client: bool,
     /// The request can no longer reach the backend: its connection takes nothing more.
-    pub(super) backend_deaf: bool,
+    pub(super) request_aborted: bool,
     /// Octets at the front of the buffer that hold no complete head.
     pub(super) scanned: usize,
     /// Empty lines that came before the request.
     pub(super) empty_lines: usize,
     pub(super) interim_responses: u8,
     /// Members of the pool that could not be reached, a bit each.
-    pub(super) tried: u64,
+    pub(super) failed_members: u64,
     /// Times that the request was sent again after some of it had been sent.
     pub(super) replays: u8,
     /// Octets of the client that were thrown away.
@@ -161,7 +163,7 @@ pub struct Exchange {
     pub(super) active: Tick,
     /// The client's pace; none while it is the backend that takes its time.
     pub(super) pace: Option<Pace>,
-    pub(super) account: Account,
+    pub(super) record: Record,
 }
 
 impl Default for Exchange {
@@ -175,11 +177,11 @@ impl Exchange {
     pub fn new() -> Self {
         Self {
             stage: Stage::Head,
-            request: Pump::new(),
-            response: Pump::new(),
+            request: Flow::new(),
+            response: Flow::new(),
             link: Link::None,
             answer: Answer::Awaited,
-            asked: Asked {
+            meta: RequestMeta {
                 method: Method::Other,
                 version: Version::Http11,
                 expects_continue: false,
@@ -191,62 +193,62 @@ impl Exchange {
             client_keeps: Persistence::Close,
             backend_keeps: Persistence::Close,
             client_gone: false,
-            torn: false,
-            backend_deaf: false,
+            reset_client: false,
+            request_aborted: false,
             scanned: 0,
             empty_lines: 0,
             interim_responses: 0,
-            tried: 0,
+            failed_members: 0,
             replays: 0,
             discarded: 0,
             active: Tick::default(),
             pace: None,
-            account: Account::default(),
+            record: Record::default(),
         }
     }
 
     /// Begins the next exchange on the same client connection; bytes that were already read are its first. They are judged at
     /// once: ask for [`Exchange::next_step`] afterwards.
-    pub fn renew(&mut self, given: &mut Given<'_>) {
-        self.account.reclaim(given.buffers);
+    pub fn renew(&mut self, env: &mut Env<'_>) {
+        self.record.reclaim(env.buffers);
         // Content that no backend took is not the next request.
         self.request.discard();
-        let mut request = Pump::new();
+        let mut request = Flow::new();
         std::mem::swap(&mut request.incoming, &mut self.request.incoming);
         request.source = self.request.source;
-        let mut response = Pump::new();
+        let mut response = Flow::new();
         response.sink = self.response.sink;
-        self.request.reclaim(given.buffers);
-        self.response.reclaim(given.buffers);
+        self.request.reclaim(env.buffers);
+        self.response.reclaim(env.buffers);
         *self = Self { request, response, ..Self::new() };
-        self.active = given.now;
+        self.active = env.now;
         if !self.request.incoming.is_empty() {
-            self.account.begun = given.now;
-            self.read_request_head(given);
+            self.record.begun = env.now;
+            self.read_request_head(env);
         }
     }
 
     /// Back to an exchange that has not begun, for another client; memory goes back to the pool.
     pub fn reset(&mut self, buffers: &mut Buffers) {
-        self.account.reclaim(buffers);
+        self.record.reclaim(buffers);
         self.request.reclaim(buffers);
         self.response.reclaim(buffers);
         *self = Self::new();
     }
 
     pub(super) fn count_content(&mut self) {
-        self.account.request_bytes = self.request.content_bytes;
-        self.account.response_bytes = self.response.content_given();
+        self.record.request_bytes = self.request.content_bytes;
+        self.record.response_bytes = self.response.content_given();
     }
 
     /// The process ends now, whatever goes on. True where that cuts something short.
     pub fn abort(&mut self) -> bool {
         let cuts = !self.is_at_rest() && self.stage != Stage::Over;
         if cuts {
-            self.account.cause = Cause::Cut("shutdown");
+            self.record.cause = Cause::Cut("shutdown");
             self.count_content();
             if self.answer != Answer::Begun {
-                self.account.status = 503;
+                self.record.status = 503;
             }
         }
         cuts
@@ -269,8 +271,8 @@ impl Exchange {
     }
 
     /// The facts for the access line and the counters.
-    pub fn account(&self) -> &Account {
-        &self.account
+    pub fn record(&self) -> &Record {
+        &self.record
     }
 
     /// The response was long enough for a pipe.
@@ -279,14 +281,14 @@ impl Exchange {
     }
 
     /// Members of the pool that could not be reached, a bit each.
-    pub fn tried(&self) -> u64 {
-        self.tried
+    pub fn failed_members(&self) -> u64 {
+        self.failed_members
     }
 
     /// Asked with `Step::Finish`: the client connection is to be closed by a reset, since a plain close would pass for the end
     /// of a response that was cut short (RFC 9112 section 8).
     pub fn ends_in_reset(&self) -> bool {
-        self.torn
+        self.reset_client
     }
 
     /// The client side's readiness, to carry over a rest without an exchange.
@@ -322,8 +324,8 @@ impl Exchange {
     }
 
     /// The memory that a `Step::Read` of `side` appends to; its spare capacity is the room to read into.
-    pub fn incoming(&mut self, side: Side, buffers: &mut Buffers, rules: &Rules) -> &mut Vec<u8> {
-        let len_max = rules.head.head_bytes_max + 1;
+    pub fn incoming(&mut self, side: Side, buffers: &mut Buffers, settings: &Settings) -> &mut Vec<u8> {
+        let len_max = settings.head.head_bytes_max + 1;
         match side {
             Side::Client => self.request.open_for_read(buffers, len_max),
             Side::Backend => self.response.open_for_read(buffers, len_max),
@@ -396,7 +398,7 @@ impl Exchange {
 
     /// The whole request was given to the backend.
     pub(super) fn is_request_delivered(&self) -> bool {
-        self.request.is_delivered() && !self.backend_deaf
+        self.request.is_delivered() && !self.request_aborted
     }
 
     /// The whole response was taken from the backend.
@@ -404,8 +406,8 @@ impl Exchange {
         self.answer == Answer::Begun && self.response.body == Body::Done
     }
 
-    pub(super) fn mark_tried(&mut self, member: usize) {
+    pub(super) fn mark_failed(&mut self, member: usize) {
         // Members past the last bit share it, so that the tries end in any case.
-        self.tried |= 1 << member.min(MEMBERS_TOLD_APART - 1);
+        self.failed_members |= 1 << member.min(MEMBERS_TOLD_APART - 1);
     }
 }

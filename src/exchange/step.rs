@@ -41,7 +41,7 @@ pub enum Step {
     /// Shut down the sending side of that side's socket.
     Shutdown(Side),
     /// Let go of the backend connection.
-    Release(Fate),
+    Release(Release),
     /// The exchange is over: account for it. With `KeepAlive` the client connection goes on.
     Finish(Persistence),
     /// Nothing can be done before a socket becomes ready or the deadline passes.
@@ -50,9 +50,9 @@ pub enum Step {
 
 /// What becomes of a backend connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum Release {
     /// It waits for its next exchange.
-    Pool,
+    Reuse,
     /// It is closed.
     Close,
 }

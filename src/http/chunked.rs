@@ -4,19 +4,19 @@
 //! Chunk extensions are checked, skipped and never forwarded.
 
 use super::limits::{CHUNK_EXCESS_BYTES_MAX, CHUNK_LINE_BYTES_MAX};
+use super::local_reply::LocalReply;
 use super::octet;
-use super::refusal::Refusal;
 
 /// Hex digits of a chunk's size: as many as 64 bits have.
 const SIZE_DIGITS_MAX: u16 = 16;
 
-const BAD_SIZE: Refusal = Refusal::bad_request("malformed chunk size");
-const SIZE_TOO_LARGE: Refusal = Refusal::bad_request("chunk size too large");
-const BAD_EXTENSION: Refusal = Refusal::bad_request("malformed chunk extension");
-const LINE_TOO_LONG: Refusal = Refusal::bad_request("chunk extensions too long");
-const BAD_LINE_END: Refusal = Refusal::bad_request("chunk line not ended by CRLF");
-const BAD_DATA_END: Refusal = Refusal::bad_request("chunk data not ended by CRLF");
-const BROKEN: Refusal = Refusal::bad_request("malformed chunked body");
+const BAD_SIZE: LocalReply = LocalReply::bad_request("malformed chunk size");
+const SIZE_TOO_LARGE: LocalReply = LocalReply::bad_request("chunk size too large");
+const BAD_EXTENSION: LocalReply = LocalReply::bad_request("malformed chunk extension");
+const LINE_TOO_LONG: LocalReply = LocalReply::bad_request("chunk extensions too long");
+const BAD_LINE_END: LocalReply = LocalReply::bad_request("chunk line not ended by CRLF");
+const BAD_DATA_END: LocalReply = LocalReply::bad_request("chunk data not ended by CRLF");
+const BROKEN: LocalReply = LocalReply::bad_request("malformed chunked body");
 
 /// Where the decoder stands in a chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Decoder {
     ///
     /// # Errors
     /// 400 with the rule that was broken; the body is then past repair. (Of a response the caller makes a 502 of it.)
-    pub fn read(&mut self, bytes: &[u8]) -> Result<(usize, Found), Refusal> {
+    pub fn read(&mut self, bytes: &[u8]) -> Result<(usize, Found), LocalReply> {
         let mut used = 0;
         match self.state {
             State::Data if self.left > 0 => return Ok((0, Found::Data)),
@@ -136,9 +136,9 @@ impl Decoder {
             match self.step(octet) {
                 Ok(Found::More) => {}
                 Ok(found) => return Ok((used, found)),
-                Err(refusal) => {
+                Err(reply) => {
                     self.state = State::Broken;
-                    return Err(refusal);
+                    return Err(reply);
                 }
             }
         }
@@ -146,7 +146,7 @@ impl Decoder {
     }
 
     /// Takes one octet of framing.
-    fn step(&mut self, octet: u8) -> Result<Found, Refusal> {
+    fn step(&mut self, octet: u8) -> Result<Found, LocalReply> {
         self.state = match self.state {
             State::Start => self.digit(octet)?,
             State::Size => match octet {
@@ -167,7 +167,7 @@ impl Decoder {
     }
 
     /// RFC 9112 section 7.1: `chunk-size = 1*HEXDIG`. No sign, no `0x`, no white space; leading zeros count as digits.
-    fn digit(&mut self, octet: u8) -> Result<State, Refusal> {
+    fn digit(&mut self, octet: u8) -> Result<State, LocalReply> {
         let Some(digit) = hex_value(octet) else { return Err(BAD_SIZE) };
         // `line` is the count of digits until an extension begins.
         if self.line == SIZE_DIGITS_MAX {
@@ -180,7 +180,7 @@ impl Decoder {
 
     /// RFC 9112 section 7.1.1: `chunk-ext = *( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )`. White space
     /// before `;` is refused none the less: the size, or a value, would end in it.
-    fn extension(&mut self, octet: u8) -> Result<State, Refusal> {
+    fn extension(&mut self, octet: u8) -> Result<State, LocalReply> {
         let next = match (self.state, octet) {
             (State::Name | State::Value | State::QuotedEnd, b'\r') => {
                 self.charge()?;
@@ -207,7 +207,7 @@ impl Decoder {
 
     /// RFC 9112 section 7.1.1: the total length of extensions ought to have a limit. It grows with the content, so that a
     /// peer that signs each of its large chunks never meets it.
-    fn charge(&mut self) -> Result<(), Refusal> {
+    fn charge(&mut self) -> Result<(), LocalReply> {
         let allowed = u32::try_from(self.left.saturating_mul(2)).unwrap_or(u32::MAX);
         self.excess = self.excess.saturating_add(u32::from(self.line)).saturating_sub(allowed);
         if self.excess > CHUNK_EXCESS_BYTES_MAX { Err(LINE_TOO_LONG) } else { Ok(()) }

@@ -4,7 +4,7 @@
 //! taken from those two alone. Nothing here reads content.
 
 use super::field::{elements, is_token};
-use super::refusal::Refusal;
+use super::local_reply::LocalReply;
 use super::version::Version;
 
 /// How the content of a message is delimited.
@@ -134,30 +134,32 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
 ///
 /// # Errors
 /// 400 where two readers could see two ends, 501 for a transfer coding that Apex does not know.
-pub fn of_request(version: Version, codings: Codings, length: ContentLength) -> Result<Framing, Refusal> {
+pub fn of_request(version: Version, codings: Codings, length: ContentLength) -> Result<Framing, LocalReply> {
     match (codings, length) {
         // RFC 9112 section 6.3, rule 7: neither field, no content.
         (Codings::Absent, ContentLength::Absent) => Ok(Framing::None),
         // RFC 9112 section 6.3, rule 6: a valid Content-Length is the length.
         (Codings::Absent, ContentLength::One(length)) => Ok(Framing::Length(length)),
         // RFC 9112 section 6.3, rule 5 lets equal values be folded; a request is not given the doubt.
-        (Codings::Absent, ContentLength::Repeated(_)) => Err(Refusal::bad_request("repeated Content-Length")),
-        (Codings::Absent, ContentLength::Broken) => Err(Refusal::bad_request("malformed Content-Length")),
+        (Codings::Absent, ContentLength::Repeated(_)) => {
+            Err(LocalReply::bad_request("repeated Content-Length"))
+        }
+        (Codings::Absent, ContentLength::Broken) => Err(LocalReply::bad_request("malformed Content-Length")),
         // RFC 9112 section 6.1: Transfer-Encoding in a 1.0 message means that the framing is faulty.
-        (_, _) if version == Version::Http10 => Err(Refusal::bad_request("Transfer-Encoding in HTTP/1.0")),
+        (_, _) if version == Version::Http10 => Err(LocalReply::bad_request("Transfer-Encoding in HTTP/1.0")),
         // RFC 9112 section 6.3, rule 3: both fields together may be an attempt at request smuggling.
         (_, ContentLength::One(_) | ContentLength::Repeated(_) | ContentLength::Broken) => {
-            Err(Refusal::bad_request("Transfer-Encoding with Content-Length"))
+            Err(LocalReply::bad_request("Transfer-Encoding with Content-Length"))
         }
         // RFC 9112 section 6.3, rule 4: chunked as the last coding delimits the content.
         (Codings::Chunked, ContentLength::Absent) => Ok(Framing::Chunked),
         // RFC 9112 section 6.1: a coding that is not understood is answered with 501.
         (Codings::ForeignThenChunked, ContentLength::Absent) => {
-            Err(Refusal { status: 501, case: "unknown transfer coding" })
+            Err(LocalReply { status: 501, reason: "unknown transfer coding" })
         }
         // RFC 9112 section 6.3, rule 4: the length of a request whose last coding is not chunked cannot be known.
         (Codings::Foreign | Codings::Broken, ContentLength::Absent) => {
-            Err(Refusal::bad_request("Transfer-Encoding is not chunked"))
+            Err(LocalReply::bad_request("Transfer-Encoding is not chunked"))
         }
     }
 }
@@ -166,7 +168,7 @@ pub fn of_request(version: Version, codings: Codings, length: ContentLength) -> 
 ///
 /// # Errors
 /// 502 where the end cannot be known.
-pub fn of_response(version: Version, codings: Codings, length: ContentLength) -> Result<Framing, Refusal> {
+pub fn of_response(version: Version, codings: Codings, length: ContentLength) -> Result<Framing, LocalReply> {
     match (codings, length) {
         // RFC 9112 section 6.3, rule 8: neither field, the content ends with the connection.
         (Codings::Absent, ContentLength::Absent) => Ok(Framing::UntilClose),
@@ -174,15 +176,15 @@ pub fn of_response(version: Version, codings: Codings, length: ContentLength) ->
         (Codings::Absent, ContentLength::One(length) | ContentLength::Repeated(length)) => {
             Ok(Framing::Length(length))
         }
-        (Codings::Absent, ContentLength::Broken) => Err(Refusal::bad_gateway("malformed Content-Length")),
+        (Codings::Absent, ContentLength::Broken) => Err(LocalReply::bad_gateway("malformed Content-Length")),
         // RFC 9112 section 6.1: Transfer-Encoding in a 1.0 message means that the framing is faulty.
-        (_, _) if version == Version::Http10 => Err(Refusal::bad_gateway("Transfer-Encoding in HTTP/1.0")),
+        (_, _) if version == Version::Http10 => Err(LocalReply::bad_gateway("Transfer-Encoding in HTTP/1.0")),
         // RFC 9112 section 6.3, rule 3: Transfer-Encoding overrides Content-Length, whatever that says.
         (Codings::Chunked, _) => Ok(Framing::Chunked),
         // RFC 9112 section 6.3, rule 4 would read on until the connection closes, in a coding that the client did not
         // ask for (Apex forwards no TE but trailers) and that could not be passed on.
         (Codings::Foreign | Codings::ForeignThenChunked | Codings::Broken, _) => {
-            Err(Refusal::bad_gateway("transfer coding other than chunked"))
+            Err(LocalReply::bad_gateway("transfer coding other than chunked"))
         }
     }
 }

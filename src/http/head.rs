@@ -13,7 +13,7 @@ use super::field::{Field, FieldSlots};
 use super::framing::{self, Codings, ContentLength, Framing};
 use super::limits::{CONNECTION_NAMES_MAX, EMPTY_LINES_MAX, FIELDS_CEILING, HeadLimits, METHOD_BYTES_MAX};
 use super::lines::Lines;
-use super::refusal::Refusal;
+use super::local_reply::LocalReply;
 use super::target::{self, Target};
 pub use super::version::Version;
 use facts::{Expectation, Facts, Once};
@@ -136,7 +136,7 @@ pub fn request<'h, 'b>(
     bytes: &'b [u8],
     slots: &'h mut FieldSlots<'b>,
     limits: &HeadLimits,
-) -> Result<Option<Request<'h, 'b>>, Refusal> {
+) -> Result<Option<Request<'h, 'b>>, LocalReply> {
     let parsed = if request_line_is_plain(bytes) {
         plain_request(bytes, slots, limits)?
     } else {
@@ -156,7 +156,7 @@ pub fn response<'h, 'b>(
     slots: &'h mut FieldSlots<'b>,
     limits: &HeadLimits,
     asked: Method,
-) -> Result<Option<Response<'h, 'b>>, Refusal> {
+) -> Result<Option<Response<'h, 'b>>, LocalReply> {
     let parsed = if bytes.starts_with(b"HTTP/1.1 ") || bytes.starts_with(b"HTTP/1.0 ") {
         plain_response(bytes, slots, limits)?
     } else {
@@ -197,19 +197,19 @@ struct StatusLine<'b> {
     version: Version,
 }
 
-const METHOD_TOO_LONG: Refusal = Refusal::bad_request("method too long");
+const METHOD_TOO_LONG: LocalReply = LocalReply::bad_request("method too long");
 // RFC 9110 section 15.5.15.
-const TARGET_TOO_LONG: Refusal = Refusal { status: 414, case: "request target too long" };
+const TARGET_TOO_LONG: LocalReply = LocalReply { status: 414, reason: "request target too long" };
 const BARE_LF: &str = "line does not end in CRLF";
 // RFC 9110 section 7.6.1: each option may name a field that ends here, so none may go unnoticed.
 const TOO_MANY_OPTIONS: &str = "too many connection options";
 
 // RFC 6585 section 5.
-const HEAD_TOO_LARGE: Refusal = Refusal { status: 431, case: "request head too large" };
-const RESPONSE_HEAD_TOO_LARGE: Refusal = Refusal::bad_gateway("response head too large");
+const HEAD_TOO_LARGE: LocalReply = LocalReply { status: 431, reason: "request head too large" };
+const RESPONSE_HEAD_TOO_LARGE: LocalReply = LocalReply::bad_gateway("response head too large");
 
 /// What to say of a head that has not ended within `length` octets: wait, or no more.
-fn incomplete<T>(length: usize, limits: &HeadLimits, too_large: Refusal) -> Result<Option<T>, Refusal> {
+fn incomplete<T>(length: usize, limits: &HeadLimits, too_large: LocalReply) -> Result<Option<T>, LocalReply> {
     // At the limit and without an end, the next octet would put the head over it.
     if length < limits.head_bytes_max { Ok(None) } else { Err(too_large) }
 }
@@ -231,7 +231,7 @@ fn plain_response<'h, 'b>(
     bytes: &'b [u8],
     slots: &'h mut FieldSlots<'b>,
     limits: &HeadLimits,
-) -> Result<Option<Parsed<'h, 'b, StatusLine<'b>>>, Refusal> {
+) -> Result<Option<Parsed<'h, 'b, StatusLine<'b>>>, LocalReply> {
     let mut parsed = httparse::Response::new(&mut []);
     let read = httparse::ParserConfig::default()
         .parse_response_with_uninit_headers(&mut parsed, bytes, field_slots(slots, limits))
@@ -252,7 +252,7 @@ fn plain_request<'h, 'b>(
     bytes: &'b [u8],
     slots: &'h mut FieldSlots<'b>,
     limits: &HeadLimits,
-) -> Result<Option<Parsed<'h, 'b, RequestLine<'b>>>, Refusal> {
+) -> Result<Option<Parsed<'h, 'b, RequestLine<'b>>>, LocalReply> {
     let mut parsed = httparse::Request::new(&mut []);
     let read = parsed.parse_with_uninit_headers(bytes, field_slots(slots, limits)).map_err(request_error)?;
     if parsed.method.unwrap_or_default().len() > METHOD_BYTES_MAX {
@@ -286,7 +286,7 @@ fn judge_request<'h, 'b>(
     bytes: &'b [u8],
     parsed: &Parsed<'h, 'b, RequestLine<'b>>,
     limits: &HeadLimits,
-) -> Result<Option<Request<'h, 'b>>, Refusal> {
+) -> Result<Option<Request<'h, 'b>>, LocalReply> {
     let &Parsed { line: RequestLine { method, target: target_text, version }, fields, start, end } = parsed;
     let head = &bytes[start..end];
     if head.len() > limits.head_bytes_max {
@@ -294,9 +294,9 @@ fn judge_request<'h, 'b>(
     }
     let mut facts = Facts::default();
     let mut lines = Lines::of(head);
-    facts.collect(&mut lines, fields).ok_or(Refusal::bad_request(BARE_LF))?;
+    facts.collect(&mut lines, fields).ok_or(LocalReply::bad_request(BARE_LF))?;
     if facts.options.count > CONNECTION_NAMES_MAX {
-        return Err(Refusal::bad_request(TOO_MANY_OPTIONS));
+        return Err(LocalReply::bad_request(TOO_MANY_OPTIONS));
     }
     let target = target::judge(method, target_text)?;
     let host = judge_host(version, facts.host)?;
@@ -305,7 +305,7 @@ fn judge_request<'h, 'b>(
     let is_11 = version == Version::Http11;
     // RFC 9110 section 10.1.1: the Expect of a 1.0 client is ignored; an expectation that cannot be met is a 417.
     if is_11 && facts.expectation == Expectation::Unknown {
-        return Err(Refusal { status: 417, case: "unknown expectation" });
+        return Err(LocalReply { status: 417, reason: "unknown expectation" });
     }
     Ok(Some(Request {
         method: class,
@@ -328,12 +328,12 @@ fn judge_request<'h, 'b>(
 }
 
 /// RFC 9112 section 3.2: a 1.1 request has exactly one Host; no request has two, or a malformed one.
-fn judge_host(version: Version, host: Once<'_>) -> Result<Option<Authority<'_>>, Refusal> {
+fn judge_host(version: Version, host: Once<'_>) -> Result<Option<Authority<'_>>, LocalReply> {
     match host {
-        Once::One(text) => authority::parse(text).map(Some).ok_or(Refusal::bad_request("malformed Host")),
+        Once::One(text) => authority::parse(text).map(Some).ok_or(LocalReply::bad_request("malformed Host")),
         Once::Absent if version == Version::Http10 => Ok(None),
-        Once::Absent => Err(Refusal::bad_request("no Host field")),
-        Once::Repeated => Err(Refusal::bad_request("two Host fields")),
+        Once::Absent => Err(LocalReply::bad_request("no Host field")),
+        Once::Repeated => Err(LocalReply::bad_request("two Host fields")),
     }
 }
 
@@ -353,7 +353,7 @@ fn judge_response<'h, 'b>(
     parsed: &Parsed<'h, 'b, StatusLine<'b>>,
     limits: &HeadLimits,
     asked: Method,
-) -> Result<Option<Response<'h, 'b>>, Refusal> {
+) -> Result<Option<Response<'h, 'b>>, LocalReply> {
     let &Parsed { line: StatusLine { status, reason, version }, fields, start, end } = parsed;
     let head = &bytes[start..end];
     if head.len() > limits.head_bytes_max {
@@ -361,13 +361,13 @@ fn judge_response<'h, 'b>(
     }
     let mut facts = Facts::default();
     let mut lines = Lines::of(head);
-    facts.collect(&mut lines, fields).ok_or(Refusal::bad_gateway(BARE_LF))?;
+    facts.collect(&mut lines, fields).ok_or(LocalReply::bad_gateway(BARE_LF))?;
     if facts.options.count > CONNECTION_NAMES_MAX {
-        return Err(Refusal::bad_gateway(TOO_MANY_OPTIONS));
+        return Err(LocalReply::bad_gateway(TOO_MANY_OPTIONS));
     }
     // RFC 9110 section 15: a status code is 100 to 599; one above that has a class that is not known, and passes.
     if status < 100 {
-        return Err(Refusal::bad_gateway("malformed status code"));
+        return Err(LocalReply::bad_gateway("malformed status code"));
     }
     // RFC 9112 section 6.3, rule 1: no content, whatever the fields say.
     let is_empty = asked == Method::Head || matches!(status, 100..=199 | 204 | 304);
@@ -399,30 +399,30 @@ fn judge_response<'h, 'b>(
 
 /// The answer to a request head that httparse does not take.
 #[cold]
-const fn request_error(error: httparse::Error) -> Refusal {
+const fn request_error(error: httparse::Error) -> LocalReply {
     use httparse::Error;
     match error {
         // RFC 9112 sections 5.1 and 5.2: white space before the colon and before a field line, which folds the line
         // before it (obs-fold), end up here, as does an empty name.
-        Error::HeaderName => Refusal::bad_request("malformed field name"),
+        Error::HeaderName => LocalReply::bad_request("malformed field name"),
         // RFC 9110 section 5.5: CR, LF, NUL and other control bytes in a value.
-        Error::HeaderValue => Refusal::bad_request("malformed field value"),
-        Error::NewLine => Refusal::bad_request(BARE_LF),
+        Error::HeaderValue => LocalReply::bad_request("malformed field value"),
+        Error::NewLine => LocalReply::bad_request(BARE_LF),
         // RFC 6585 section 5.
-        Error::TooManyHeaders => Refusal { status: 431, case: "too many fields" },
-        Error::Status | Error::Token | Error::Version => Refusal::bad_request("malformed request line"),
+        Error::TooManyHeaders => LocalReply { status: 431, reason: "too many fields" },
+        Error::Status | Error::Token | Error::Version => LocalReply::bad_request("malformed request line"),
     }
 }
 
 /// Why a response head that httparse does not take is a 502.
 #[cold]
-const fn response_error(error: httparse::Error) -> Refusal {
+const fn response_error(error: httparse::Error) -> LocalReply {
     use httparse::Error;
     match error {
-        Error::HeaderName => Refusal::bad_gateway("malformed field name"),
-        Error::HeaderValue => Refusal::bad_gateway("malformed field value"),
-        Error::NewLine => Refusal::bad_gateway(BARE_LF),
-        Error::TooManyHeaders => Refusal::bad_gateway("too many fields in the response"),
-        Error::Status | Error::Token | Error::Version => Refusal::bad_gateway("malformed status line"),
+        Error::HeaderName => LocalReply::bad_gateway("malformed field name"),
+        Error::HeaderValue => LocalReply::bad_gateway("malformed field value"),
+        Error::NewLine => LocalReply::bad_gateway(BARE_LF),
+        Error::TooManyHeaders => LocalReply::bad_gateway("too many fields in the response"),
+        Error::Status | Error::Token | Error::Version => LocalReply::bad_gateway("malformed status line"),
     }
 }

@@ -6,9 +6,9 @@ use super::field::Field;
 use super::forward::{line, own_line, write_connection, write_framing, write_status_line};
 use super::framing::Framing;
 use super::head::{Method, Persistence, Request, Version};
-use super::refusal::Refusal;
+use super::local_reply::LocalReply;
 
-/// Octets of an answer's head, and of a refusal's text; no more than a hint for the buffer.
+/// Octets of an answer's head, and of a reply's text; no more than a hint for the buffer.
 const ANSWER_BYTES: usize = 256;
 
 /// Whether the answer carries its text (not for HEAD; its fields are the same).
@@ -24,15 +24,15 @@ pub enum Content {
 /// `forward::ResponseEdits`.
 pub fn write(
     out: &mut Vec<u8>,
-    refusal: Refusal,
+    reply: LocalReply,
     content: Content,
     connection: Option<Persistence>,
     date: &str,
 ) -> usize {
     let mut digits = itoa::Buffer::new();
-    let parts = [digits.format(refusal.status), " ", reason(refusal.status), ": ", refusal.case, "\n"];
+    let parts = [digits.format(reply.status), " ", reason(reply.status), ": ", reply.reason, "\n"];
     let length = parts.iter().map(|part| part.len()).sum();
-    write_head(out, refusal.status, Some("text/plain"), length, connection, date);
+    write_head(out, reply.status, Some("text/plain"), length, connection, date);
     if content == Content::HeadOnly {
         return 0;
     }
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn refusals() {
-        let refusal = Refusal { status: 404, case: "no route for this request" };
+        let reply = LocalReply { status: 404, reason: "no route for this request" };
         let head = |connection: &str| {
             format!(
                 "HTTP/1.1 404 Not Found\r\nDate: {DATE}\r\nContent-Type: text/plain\r\nContent-Length: 41\r\n{connection}\r\n"
@@ -177,10 +177,9 @@ mod tests {
             (Some(Persistence::KeepAlive), "Connection: keep-alive\r\n"),
         ] {
             let full =
-                text(|out| assert_eq!(write(out, refusal, Content::Full, connection, DATE), content_of(out)));
+                text(|out| assert_eq!(write(out, reply, Content::Full, connection, DATE), content_of(out)));
             assert_eq!(full, head(written) + body);
-            let head_only =
-                text(|out| assert_eq!(write(out, refusal, Content::HeadOnly, connection, DATE), 0));
+            let head_only = text(|out| assert_eq!(write(out, reply, Content::HeadOnly, connection, DATE), 0));
             assert_eq!(head_only, head(written));
         }
     }

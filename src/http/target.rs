@@ -3,7 +3,7 @@
 //! A target is judged and cut, and never decoded or made canonical: what a backend sees is what the client sent.
 
 use super::authority::{self, Authority};
-use super::refusal::Refusal;
+use super::local_reply::LocalReply;
 
 /// A request-target that was judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,15 +32,15 @@ impl<'b> Target<'b> {
 ///
 /// # Errors
 /// 400 for a form that is not allowed (fragment, raw space or control byte, relative path, `*` without OPTIONS), 501 for CONNECT.
-pub fn judge<'b>(method: &str, target: &'b [u8]) -> Result<Target<'b>, Refusal> {
+pub fn judge<'b>(method: &str, target: &'b [u8]) -> Result<Target<'b>, LocalReply> {
     // RFC 9112 section 3.2: no white space (nor control bytes) in a target, and no fragment: it is never sent. A fold
     // without an early end, so that the compiler can take many octets at a time.
     if target.iter().fold(false, |bad, &b| bad | matches!(b, 0..=b' ' | b'#' | 0x7f)) {
-        return Err(Refusal::bad_request("forbidden octet in the request target"));
+        return Err(LocalReply::bad_request("forbidden octet in the request target"));
     }
     // RFC 9110 section 9.3.6: CONNECT asks for a tunnel; a reverse proxy gives none.
     if method == "CONNECT" {
-        return Err(Refusal { status: 501, case: "CONNECT is not served" });
+        return Err(LocalReply { status: 501, reason: "CONNECT is not served" });
     }
     match target {
         // RFC 9112 section 3.2.1: origin-form.
@@ -49,19 +49,19 @@ pub fn judge<'b>(method: &str, target: &'b [u8]) -> Result<Target<'b>, Refusal> 
         b"*" if method == "OPTIONS" => {
             Ok(Target { path_and_query: target, slash_missing: false, authority: None })
         }
-        b"*" => Err(Refusal::bad_request("target * without OPTIONS")),
+        b"*" => Err(LocalReply::bad_request("target * without OPTIONS")),
         _ => absolute(method, target),
     }
 }
 
 /// RFC 9112 section 3.2.2: absolute-form, of an `http` or `https` URI.
-fn absolute<'b>(method: &str, target: &'b [u8]) -> Result<Target<'b>, Refusal> {
+fn absolute<'b>(method: &str, target: &'b [u8]) -> Result<Target<'b>, LocalReply> {
     let behind = strip_scheme(target, b"http://").or_else(|| strip_scheme(target, b"https://"));
-    let behind = behind.ok_or(Refusal::bad_request("malformed request target"))?;
+    let behind = behind.ok_or(LocalReply::bad_request("malformed request target"))?;
     let authority_end = memchr::memchr2(b'/', b'?', behind).unwrap_or(behind.len());
     let (authority, path_and_query) = behind.split_at(authority_end);
     let authority =
-        authority::parse(authority).ok_or(Refusal::bad_request("malformed authority in the target"))?;
+        authority::parse(authority).ok_or(LocalReply::bad_request("malformed authority in the target"))?;
     let authority = Some(authority);
     Ok(match path_and_query {
         // RFC 9112 section 3.2.4: OPTIONS of a URI without path and query goes on as `*` behind the last proxy.
@@ -108,7 +108,7 @@ mod tests {
         ];
         for &(method, target, sent, slash_missing, path, authority) in cases {
             let name = target.escape_ascii();
-            let read = judge(method, target).unwrap_or_else(|refusal| panic!("{name}: {refusal:?}"));
+            let read = judge(method, target).unwrap_or_else(|reply| panic!("{name}: {reply:?}"));
             assert_eq!((read.path_and_query, read.slash_missing), (sent, slash_missing), "{name}");
             assert_eq!(read.path(), path, "{name}");
             assert_eq!(read.authority.map(|authority| authority.text), authority, "{name}");
@@ -153,8 +153,8 @@ mod tests {
             ("connect", b"a:443", 400),
         ];
         for &(method, target, status) in cases {
-            let refusal = judge(method, target).expect_err(&target.escape_ascii().to_string());
-            assert_eq!(refusal.status, status, "{}", target.escape_ascii());
+            let reply = judge(method, target).expect_err(&target.escape_ascii().to_string());
+            assert_eq!(reply.status, status, "{}", target.escape_ascii());
         }
     }
 }

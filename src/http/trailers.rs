@@ -4,15 +4,15 @@
 //! It never merges a trailer field into a head, and never waits for more than the section itself.
 
 use super::limits::HeadLimits;
+use super::local_reply::LocalReply;
 use super::octet;
-use super::refusal::Refusal;
 
-const BAD_LINE_END: Refusal = Refusal::bad_request("trailer line not ended by CRLF");
-const BAD_NAME: Refusal = Refusal::bad_request("malformed trailer field name");
-const BAD_VALUE: Refusal = Refusal::bad_request("control character in a trailer field");
-const FOLDED: Refusal = Refusal::bad_request("folded trailer line");
-const TOO_LARGE: Refusal = Refusal { status: 431, case: "trailer section too large" };
-const TOO_MANY: Refusal = Refusal { status: 431, case: "too many trailer fields" };
+const BAD_LINE_END: LocalReply = LocalReply::bad_request("trailer line not ended by CRLF");
+const BAD_NAME: LocalReply = LocalReply::bad_request("malformed trailer field name");
+const BAD_VALUE: LocalReply = LocalReply::bad_request("control character in a trailer field");
+const FOLDED: LocalReply = LocalReply::bad_request("folded trailer line");
+const TOO_LARGE: LocalReply = LocalReply { status: 431, reason: "trailer section too large" };
+const TOO_MANY: LocalReply = LocalReply { status: 431, reason: "too many trailer fields" };
 
 /// Fields that mean something to whoever frames, routes, authenticates, caches or processes a message, and so must stand
 /// in its head (RFC 9110 section 6.5.1), and those that end at a hop (section 7.6.1). Lower case.
@@ -72,7 +72,7 @@ pub fn forward(
     bytes: &[u8],
     limits: &HeadLimits,
     out: Option<&mut Vec<u8>>,
-) -> Result<Option<usize>, Refusal> {
+) -> Result<Option<usize>, LocalReply> {
     // Nearly no body has trailers.
     if bytes.starts_with(b"\r\n") {
         return Ok(Some(2));
@@ -98,7 +98,7 @@ fn section(
     bytes: &[u8],
     limits: &HeadLimits,
     mut field: impl FnMut(&[u8], &[u8]),
-) -> Result<Option<usize>, Refusal> {
+) -> Result<Option<usize>, LocalReply> {
     let room = &bytes[..bytes.len().min(limits.head_bytes_max)];
     let mut at = 0;
     let mut fields = 0;
@@ -120,7 +120,7 @@ fn section(
 }
 
 /// Name and value of a line without its CRLF.
-fn field_line(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
+fn field_line(line: &[u8]) -> Result<(&[u8], &[u8]), LocalReply> {
     // RFC 9112 section 5.2: a line that begins with white space would go on with the line before it.
     if line.first().is_some_and(|&octet| octet::is_blank(octet)) {
         return Err(FOLDED);
@@ -162,7 +162,7 @@ mod tests {
         if !matches!(outcome, Ok(Some(_))) {
             assert!(appended.is_empty(), "{name}: something was appended");
         }
-        outcome.map(|used| (used, appended)).map_err(|refusal| refusal.status)
+        outcome.map(|used| (used, appended)).map_err(|reply| reply.status)
     }
 
     #[test]

@@ -98,9 +98,9 @@ impl Pipes {
     }
 
     /// Closes them if too many were not needed since the last look.
-    pub fn shed(&mut self) {
+    pub fn trim(&mut self) {
         if self.free.is_unneeded() {
-            self.free.shed();
+            self.free.trim();
         } else {
             self.free.look();
         }

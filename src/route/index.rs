@@ -11,8 +11,8 @@
 //! ([`super::displace`]); and the hash of an entry is made from labels alone, so that no address depends on what an earlier slot
 //! holds. Never allocates in a look-up, and never asks what it holds.
 
-use super::displace::Places;
 use super::pattern::{HostPattern, PathPrefix, with_normal_host};
+use super::perfect_hash::PerfectHash;
 use foldhash::fast::FixedState;
 use memchr::{memchr, memchr_iter};
 use std::collections::HashMap;
@@ -97,7 +97,7 @@ pub(super) struct Index<V> {
     /// Values that no entry leads to: of any host and path, and those that are never found.
     others: Vec<V>,
     /// Which slot an entry stands in.
-    places: Places,
+    places: PerfectHash,
     exact: Place,
     wildcard: Place,
     any: Place,
@@ -286,12 +286,12 @@ impl<'a> Build<'a> {
     }
 
     /// `None`: these hashes cannot be told apart.
-    fn places(&self) -> Option<Places> {
-        Places::find(self.entries.values().map(|place| place.hash).collect())
+    fn places(&self) -> Option<PerfectHash> {
+        PerfectHash::find(self.entries.values().map(|place| place.hash).collect())
     }
 
     /// Puts each value where it is found, and says where that is.
-    fn finish<V>(self, places: Places, values: Vec<V>) -> (Index<V>, Vec<u32>) {
+    fn finish<V>(self, places: PerfectHash, values: Vec<V>) -> (Index<V>, Vec<u32>) {
         let mut left: Vec<_> = values.into_iter().map(Some).collect();
         let mut stand_at = vec![NONE; left.len()];
         let mut slots = Vec::new();

@@ -2,10 +2,10 @@
 
 pub mod backend;
 pub mod balance;
-mod displace;
 pub mod explain;
 mod index;
 pub mod pattern;
+mod perfect_hash;
 #[cfg(test)]
 mod reference;
 pub mod spec;

@@ -1,10 +1,10 @@
 //! Welcoming clients, and ceasing to for a moment where a limit is reached.
 
 use super::client::Client;
-use super::desk::LAST_CALL;
-use super::place::{Bound, Order, Owner, Place};
+use super::listen_group::{Bound, ListenChange, ListenGroup, Ownership};
 use super::reactor::Worker;
-use super::socket::{Course, Listener};
+use super::resources::LAST_CALL;
+use super::socket::{Listener, ListenerState};
 use super::token::{Kind, token};
 use crate::base::Tick;
 use crate::net::{self, pacing};
@@ -36,54 +36,55 @@ impl Worker {
     /// The kernel has no room for it in epoll.
     pub(super) fn listen(&mut self, bound: Bound) -> io::Result<()> {
         let mut socket = TcpListener::from_std(bound.socket);
-        let place = bound.place;
+        let group = bound.group;
         // Who connects to a loopback address is on this machine; who connects to another may be.
         let mut paced = pacing::is_paced(&socket);
-        if paced && place.address.ip().is_loopback() {
+        if paced && group.address.ip().is_loopback() {
             pacing::spare(&socket);
             paced = false;
         }
         let number = self.listeners_made;
         let token = token(Kind::Listener.key(number));
-        self.desk.poll.registry().register(&mut socket, token, Interest::READABLE)?;
+        self.resources.poll.registry().register(&mut socket, token, Interest::READABLE)?;
         self.listeners_made += 1;
         // Connections may have come before it was registered.
-        let course = Course::Staying;
-        self.listeners.push(Listener { number, socket, place, paced, ready: true, paused: false, course });
+        let state = ListenerState::Staying;
+        self.listeners.push(Listener { number, socket, group, paced, ready: true, paused: false, state });
         Ok(())
     }
 
     /// Listens where it is told to, and begins to close where it is told so.
-    pub(super) fn take_orders(&mut self) {
-        while let Some(Order { listen, close, taken: _taken }) = self.orders.take() {
+    pub(super) fn take_listen_changes(&mut self) {
+        while let Some(ListenChange { listen, close, taken: _taken }) = self.mailbox.take() {
             for bound in listen {
-                let address = bound.place.address;
+                let address = bound.group.address;
                 if let Err(error) = self.listen(bound) {
-                    (self.desk.say)(format!(
+                    (self.resources.report)(format!(
                         "worker {}: cannot listen on {address}: {error}",
-                        self.desk.number
+                        self.resources.number
                     ));
                 }
             }
-            self.begin_to_close(|place| close.contains(&place.number));
+            self.begin_to_close(|group| close.contains(&group.number));
         }
     }
 
     /// Who waits at these listeners, or is about to, is served; then they are closed.
-    fn begin_to_close(&mut self, is_one: impl Fn(&Place) -> bool) {
-        let now = self.desk.clock.now;
-        for listener in self.listeners.iter_mut().filter(|listener| is_one(&listener.place)) {
-            if listener.course != Course::Staying {
+    fn begin_to_close(&mut self, is_one: impl Fn(&ListenGroup) -> bool) {
+        let now = self.resources.clock.now;
+        for listener in self.listeners.iter_mut().filter(|listener| is_one(&listener.group)) {
+            if listener.state != ListenerState::Staying {
                 continue;
             }
-            let owner = listener.place.owner();
+            let owner = listener.group.owner();
             // Of a socket that others have, or where the kernel refuses, those who come last are left to the others, or reset.
-            let alone = owner == Owner::Worker && net::listener::begin_no_more(&listener.socket).is_ok();
+            let alone =
+                owner == Ownership::Exclusive && net::listener::begin_no_more(&listener.socket).is_ok();
             let at = if alone { now.after(HANDSHAKE_WAIT) } else { now };
-            if owner == Owner::Successor {
-                listener.leave_to_others(&self.desk.poll, now);
+            if owner == Ownership::HandedOver {
+                listener.leave_to_others(&self.resources.poll, now);
             } else {
-                listener.course = Course::Closing { at };
+                listener.state = ListenerState::Closing { at };
             }
             self.accept_again = self.accept_again.min(at);
         }
@@ -103,7 +104,7 @@ impl Worker {
 
     /// Accepts what waits, a bounded number from each listener.
     pub(super) fn accept_more(&mut self) {
-        let now = self.desk.clock.now;
+        let now = self.resources.clock.now;
         if self.accept_again <= now {
             self.accept_again = Tick::NEVER;
             self.look_at_listeners(now);
@@ -114,8 +115,8 @@ impl Worker {
                 self.accept_from(index, ACCEPTS_MAX);
             }
             let listener = &self.listeners[index];
-            match listener.course {
-                Course::Ending { by } if listener.is_empty() || by <= now => {
+            match listener.state {
+                ListenerState::Ending { by } if listener.is_empty() || by <= now => {
                     self.listeners.swap_remove(index);
                 }
                 _ => index += 1,
@@ -127,13 +128,13 @@ impl Worker {
     fn look_at_listeners(&mut self, now: Tick) {
         for listener in &mut self.listeners {
             listener.ready |= std::mem::take(&mut listener.paused);
-            match listener.course {
-                Course::Closing { at } if at <= now => {
-                    listener.end(&self.desk.poll, now.after(ENDING_MAX));
+            match listener.state {
+                ListenerState::Closing { at } if at <= now => {
+                    listener.end(&self.resources.poll, now.after(ENDING_MAX));
                     listener.ready = true;
                 }
-                Course::Closing { at } => self.accept_again = self.accept_again.min(at),
-                Course::Staying | Course::Ending { .. } => {}
+                ListenerState::Closing { at } => self.accept_again = self.accept_again.min(at),
+                ListenerState::Staying | ListenerState::Ending { .. } => {}
             }
         }
     }
@@ -141,7 +142,7 @@ impl Worker {
     fn accept_from(&mut self, index: usize, count_max: usize) {
         for _ in 0..count_max {
             if self.shared.connections.load(Ordering::Relaxed)
-                >= self.desk.local.connections_max.saturating_add(SURPLUS_MAX)
+                >= self.resources.local.connections_max.saturating_add(SURPLUS_MAX)
             {
                 return self.pause(index, "the limit of client connections is reached");
             }
@@ -169,27 +170,28 @@ impl Worker {
         let listener = &mut self.listeners[index];
         listener.ready = false;
         listener.paused = true;
-        self.accept_again = self.accept_again.min(self.desk.clock.now.after(PAUSE));
-        self.desk.complain(format_args!("not accepting for a moment: {reason}"));
+        self.accept_again = self.accept_again.min(self.resources.clock.now.after(PAUSE));
+        self.resources.warn(format_args!("not accepting for a moment: {reason}"));
     }
 
     fn welcome(&mut self, mut socket: mio::net::TcpStream, address: std::net::IpAddr) {
-        let trusted = self.desk.local.trusted.iter().any(|network| network.contains(address));
+        let trusted = self.resources.local.trusted.iter().any(|network| network.contains(address));
         let key = self.clients.next_key();
         let both = Interest::READABLE | Interest::WRITABLE;
-        if self.desk.poll.registry().register(&mut socket, token(key), both).is_err() {
+        if self.resources.poll.registry().register(&mut socket, token(key), both).is_err() {
             // Without a place in epoll it could never be served.
             return;
         }
         let mut client = Client::new(socket, address, trusted);
-        client.surplus = self.shared.connections.load(Ordering::Relaxed) >= self.desk.local.connections_max;
-        let patience = self.desk.patience_at_rest(&self.desk.local);
-        let patience = if client.surplus { patience.min(LAST_CALL) } else { patience };
-        let deadline = self.desk.clock.now.after(patience);
-        self.desk.schedule(&mut client, key, deadline);
+        client.over_limit =
+            self.shared.connections.load(Ordering::Relaxed) >= self.resources.local.connections_max;
+        let patience = self.resources.patience_at_rest(&self.resources.local);
+        let patience = if client.over_limit { patience.min(LAST_CALL) } else { patience };
+        let deadline = self.resources.clock.now.after(patience);
+        self.resources.schedule(&mut client, key, deadline);
         self.clients.insert(client);
         self.shared.connections.fetch_add(1, Ordering::Relaxed);
-        self.desk.counters.connections_accepted.add(1);
+        self.resources.counters.connections_accepted.add(1);
     }
 }
 
@@ -203,28 +205,28 @@ fn is_the_clients(error: &io::Error) -> bool {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::exchange::{Notes, RequestIds, Rules};
+    use crate::exchange::{AccessLog, RequestIds, Settings};
     use crate::http::limits::HeadLimits;
     use crate::log::writer::Writer;
     use crate::route::table::Table;
     use crate::worker::alarm::Alarm;
-    use crate::worker::place::Orders;
-    use crate::worker::{Epoch, Published, Setup, Shared};
+    use crate::worker::listen_group::Mailbox;
+    use crate::worker::{Epoch, Setup, Shared, Snapshot};
     use std::net::{Ipv4Addr, TcpStream};
     use std::sync::{Arc, mpsc};
 
-    fn published() -> Published {
+    fn snapshot() -> Snapshot {
         let second = Duration::from_secs(1);
-        Published {
+        Snapshot {
             table: Table::compile(&[], None),
-            rules: Rules {
+            settings: Settings {
                 head: HeadLimits::DEFAULT,
                 header_timeout: second,
                 connect_timeout: second,
                 timeout: second,
                 via: None,
                 request_ids: RequestIds::Passed,
-                notes: Notes::Skipped,
+                access_log: AccessLog::Off,
             },
             idle_timeout: second,
             backend_idle_timeout: second,
@@ -233,27 +235,27 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::worker) fn bound(number: u32, owner: Owner) -> Bound {
+    pub(in crate::worker) fn bound(number: u32, owner: Ownership) -> Bound {
         let socket = net::listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = socket.local_addr().unwrap();
-        Bound { socket, place: Arc::new(Place::new(number, address, owner)) }
+        Bound { socket, group: Arc::new(ListenGroup::new(number, address, owner)) }
     }
 
     /// A worker that does not run, with one listener.
-    pub(in crate::worker) fn worker(first: Bound, orders: Orders) -> Worker {
+    pub(in crate::worker) fn worker(first: Bound, mailbox: Mailbox) -> Worker {
         let log = Writer::spawn(io::sink(), io::sink()).unwrap();
         let setup = Setup {
             number: 0,
             epoch: Epoch::start(),
             listeners: vec![first],
-            shared: Arc::new(Shared::new(published())),
+            shared: Arc::new(Shared::new(snapshot())),
             counters: Arc::default(),
             lines: log.lines(),
-            say: |words| panic!("{words}"),
+            report: |words| panic!("{words}"),
         };
         let poll = mio::Poll::new().unwrap();
         let alarm = Alarm::new(poll.registry()).unwrap();
-        Worker::new(poll, alarm, setup, orders)
+        Worker::new(poll, alarm, setup, mailbox)
     }
 
     #[test]
@@ -262,8 +264,8 @@ pub(super) mod tests {
             let socket = net::listener::bind((address, 0).into()).unwrap();
             let paces = pacing::tests::pace(&socket);
             let address = socket.local_addr().unwrap();
-            let place = Arc::new(Place::new(0, address, Owner::Worker));
-            let mut worker = worker(Bound { socket, place }, Orders::new());
+            let group = Arc::new(ListenGroup::new(0, address, Ownership::Exclusive));
+            let mut worker = worker(Bound { socket, group }, Mailbox::new());
             // Others, who may come from afar, are paced as the system would.
             assert_eq!(worker.listeners[0].paced, paces && is_open_to_others);
             assert_eq!(pacing::is_paced(&worker.listeners[0].socket), paces && is_open_to_others);
@@ -276,44 +278,49 @@ pub(super) mod tests {
 
     #[test]
     fn a_worker_that_begins_late_does_what_was_ordered_before() {
-        let orders = Orders::new();
-        orders.put(Order { listen: vec![bound(1, Owner::Worker)], close: vec![0], taken: None }).unwrap();
-        let worker = worker(bound(0, Owner::Worker), orders);
-        let courses: Vec<_> = worker.listeners.iter().map(|one| (one.place.number, one.course)).collect();
-        assert!(matches!(courses[..], [(0, Course::Closing { .. }), (1, Course::Staying)]), "{courses:?}");
+        let mailbox = Mailbox::new();
+        mailbox
+            .put(ListenChange { listen: vec![bound(1, Ownership::Exclusive)], close: vec![0], taken: None })
+            .unwrap();
+        let worker = worker(bound(0, Ownership::Exclusive), mailbox);
+        let courses: Vec<_> = worker.listeners.iter().map(|one| (one.group.number, one.state)).collect();
+        assert!(
+            matches!(courses[..], [(0, ListenerState::Closing { .. }), (1, ListenerState::Staying)]),
+            "{courses:?}"
+        );
     }
 
     #[test]
     fn a_listener_closes_when_handshakes_are_over_and_nobody_waits() {
-        let (first, orders) = (bound(0, Owner::Worker), Orders::new());
-        let place = Arc::downgrade(&first.place);
-        let early = TcpStream::connect(first.place.address).unwrap();
-        let mut worker = worker(first, orders.clone());
+        let (first, mailbox) = (bound(0, Ownership::Exclusive), Mailbox::new());
+        let group = Arc::downgrade(&first.group);
+        let early = TcpStream::connect(first.group.address).unwrap();
+        let mut worker = worker(first, mailbox.clone());
         let (taken, all_taken) = mpsc::channel();
-        orders.put(Order { close: vec![0], taken: Some(taken), ..Order::default() }).unwrap();
+        mailbox.put(ListenChange { close: vec![0], taken: Some(taken), ..ListenChange::default() }).unwrap();
         assert_eq!(all_taken.try_recv(), Err(mpsc::TryRecvError::Empty));
-        worker.take_orders();
+        worker.take_listen_changes();
         assert_eq!(all_taken.try_recv(), Err(mpsc::TryRecvError::Disconnected));
         worker.accept_more();
         assert_eq!((worker.clients.len(), worker.listeners.len()), (1, 1), "{early:?}");
         // Told again, it has no more time than before.
-        let before = worker.listeners[0].course;
-        worker.desk.clock.now = worker.desk.clock.now.after(HANDSHAKE_WAIT / 2);
+        let before = worker.listeners[0].state;
+        worker.resources.clock.now = worker.resources.clock.now.after(HANDSHAKE_WAIT / 2);
         worker.stop_accepting();
         worker.accept_more();
-        assert_eq!(worker.listeners[0].course, before);
-        worker.desk.clock.now = worker.desk.clock.now.after(HANDSHAKE_WAIT);
+        assert_eq!(worker.listeners[0].state, before);
+        worker.resources.clock.now = worker.resources.clock.now.after(HANDSHAKE_WAIT);
         worker.accept_more();
-        assert!(worker.listeners.is_empty() && place.upgrade().is_none());
+        assert!(worker.listeners.is_empty() && group.upgrade().is_none());
         assert_eq!(worker.clients.len(), 1);
     }
 
     #[test]
     fn a_listener_that_others_have_is_emptied_and_closed_at_once() {
-        let first = bound(0, Owner::Many);
-        let (address, other) = (first.place.address, first.socket.try_clone().unwrap());
+        let first = bound(0, Ownership::Shared);
+        let (address, other) = (first.group.address, first.socket.try_clone().unwrap());
         let _early = TcpStream::connect(address).unwrap();
-        let mut worker = worker(first, Orders::new());
+        let mut worker = worker(first, Mailbox::new());
         worker.stop_accepting();
         worker.accept_more();
         assert_eq!((worker.clients.len(), worker.listeners.len()), (1, 0));
@@ -324,33 +331,33 @@ pub(super) mod tests {
 
     #[test]
     fn who_waits_at_a_listener_that_was_handed_over_is_left_to_the_other_process() {
-        let first = bound(0, Owner::Worker);
-        let (place, other) = (Arc::clone(&first.place), first.socket.try_clone().unwrap());
-        let _waiting = TcpStream::connect(place.address).unwrap();
-        let mut worker = worker(first, Orders::new());
-        place.hand_over();
+        let first = bound(0, Ownership::Exclusive);
+        let (group, other) = (Arc::clone(&first.group), first.socket.try_clone().unwrap());
+        let _waiting = TcpStream::connect(group.address).unwrap();
+        let mut worker = worker(first, Mailbox::new());
+        group.hand_over();
         worker.stop_accepting();
         worker.accept_more();
         assert_eq!((worker.clients.len(), worker.listeners.len()), (0, 0));
         // The door is not shut: both the one who waited and a later one come in there.
-        let _late = TcpStream::connect(place.address).unwrap();
+        let _late = TcpStream::connect(group.address).unwrap();
         assert!(other.accept().is_ok() && other.accept().is_ok());
     }
 
     #[test]
     fn who_never_cease_to_come_keep_no_listener_open() {
-        let mut worker = worker(bound(0, Owner::Worker), Orders::new());
+        let mut worker = worker(bound(0, Ownership::Exclusive), Mailbox::new());
         worker.stop_accepting();
         let count = &worker.shared.connections;
         // The limit is reached, so that nobody is accepted and the queue never found empty.
         count.store(u32::MAX, Ordering::Relaxed);
         for wait in [HANDSHAKE_WAIT, ENDING_MAX.saturating_sub(PAUSE)] {
-            worker.desk.clock.now = worker.desk.clock.now.after(wait);
-            worker.desk.complained = Some(worker.desk.clock.now);
+            worker.resources.clock.now = worker.resources.clock.now.after(wait);
+            worker.resources.warned_at = Some(worker.resources.clock.now);
             worker.accept_more();
             assert_eq!(worker.listeners.len(), 1);
         }
-        worker.desk.clock.now = worker.desk.clock.now.after(PAUSE);
+        worker.resources.clock.now = worker.resources.clock.now.after(PAUSE);
         worker.accept_more();
         assert!(worker.listeners.is_empty());
     }

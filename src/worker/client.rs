@@ -1,6 +1,6 @@
 //! A client connection as a worker holds it: small at rest, with an exchange while there is one.
 
-use super::shared::Published;
+use super::shared::Snapshot;
 use crate::base::Key;
 use crate::base::Tick;
 use crate::exchange::{ANY_BYTES, Exchange, Readiness, Side};
@@ -46,7 +46,7 @@ impl Write for AddressText {
 }
 
 /// One version of the table as this worker holds it: counted without touching what other workers count.
-pub(super) type Local = Rc<Arc<Published>>;
+pub(super) type LocalSnapshot = Rc<Arc<Snapshot>>;
 
 /// From how many octets on a socket tells that there is something to read.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +65,7 @@ impl LowWater {
 pub(super) struct Active {
     pub(super) exchange: Exchange,
     /// The table that routes it, for all its life.
-    pub(super) local: Local,
+    pub(super) local: LocalSnapshot,
     /// Where among its backend's addresses it began.
     pub(super) address_first: u16,
     /// Addresses of its backend that could not be reached.
@@ -85,7 +85,7 @@ pub(super) struct Active {
 }
 
 impl Active {
-    pub(super) fn new(local: Local) -> Self {
+    pub(super) fn new(local: LocalSnapshot) -> Self {
         Self {
             exchange: Exchange::new(),
             local,
@@ -141,11 +141,11 @@ pub(super) struct Client {
     pub(super) address: AddressText,
     pub(super) trusted: bool,
     /// It came when there were as many as allowed.
-    pub(super) surplus: bool,
+    pub(super) over_limit: bool,
     /// It waits in the worker's queue for its next turn.
     pub(super) queued: bool,
     /// It stands in the worker's list of those that wait for much.
-    pub(super) gathering: bool,
+    pub(super) low_water_waits: bool,
     /// What events have told, while there is no exchange to tell it to.
     pub(super) readiness: Readiness,
     pub(super) deadline: Tick,
@@ -161,9 +161,9 @@ impl Client {
             socket,
             address: AddressText::new(address),
             trusted,
-            surplus: false,
+            over_limit: false,
             queued: false,
-            gathering: false,
+            low_water_waits: false,
             readiness: Readiness::default(),
             deadline: Tick::NEVER,
             asked_at: Tick::NEVER,

@@ -1,14 +1,14 @@
 //! Backend connections: found at rest or newly made, let go, dropped when they have rested too long.
 
 use super::client::{Active, LowWater};
-use super::desk::Desk;
 use super::idle::Rested;
+use super::resources::Resources;
 use super::socket::Link;
 use super::token::token;
 use super::wheel::schedule;
 use crate::base::Key;
 use crate::base::Tick;
-use crate::exchange::{ANY_BYTES, Fate, Outcome, Side};
+use crate::exchange::{ANY_BYTES, Outcome, Release, Side};
 use crate::net::socket;
 use crate::route::backend::{Backend, BackendId};
 use crate::route::balance::{Cursor, MEMBERS_TOLD_APART};
@@ -23,9 +23,9 @@ const FAILED_PAUSE: Duration = Duration::from_secs(1);
 
 /// The member that an exchange has asked last, and its backend.
 fn asked_last(active: &Active) -> Option<(usize, &Backend)> {
-    let account = active.exchange.account();
-    let member = account.member?;
-    let (backend, _) = active.local.table.route(account.route?).pool.members.get(member)?;
+    let record = active.exchange.record();
+    let member = record.member?;
+    let (backend, _) = active.local.table.route(record.route?).pool.members.get(member)?;
     Some((member, backend))
 }
 
@@ -34,15 +34,15 @@ fn is_told(tried: u64, member: usize) -> bool {
     tried >> member.min(MEMBERS_TOLD_APART - 1) & 1 == 1
 }
 
-impl Desk {
+impl Resources {
     /// The member of its route's pool that an exchange asks next: the same one as long as its name has another address, else
     /// one that the pool chooses.
     fn next_member(&mut self, active: &mut Active, fresh: bool) -> Option<usize> {
-        let account = active.exchange.account();
-        let (route, tried) = (account.route?, active.exchange.tried());
+        let record = active.exchange.record();
+        let (route, tried) = (record.route?, active.exchange.failed_members());
         let pool = &active.local.table.route(route).pool;
         if fresh
-            && let Some(member) = account.member
+            && let Some(member) = record.member
             && is_told(tried, member)
             && active.has_address_left(&pool.members[member].0)
         {
@@ -67,7 +67,7 @@ impl Desk {
     /// Finds a connection for an exchange that was routed.
     pub(super) fn dial(&mut self, client: Key, active: &mut Active, fresh: bool) -> Outcome {
         let Some(member) = self.next_member(active, fresh) else { return Outcome::NoBackend };
-        let Some(route) = active.exchange.account().route else { return Outcome::NoBackend };
+        let Some(route) = active.exchange.record().route else { return Outcome::NoBackend };
         let now = self.clock.now;
         let pool = &active.local.table.route(route).pool;
         let backend = &pool.members[member].0;
@@ -78,7 +78,7 @@ impl Desk {
             Ok(key) => key,
             // No backend is to blame.
             Err(error) if socket::is_out_of_resources(&error) => {
-                self.complain(format_args!("no backend can be connected to: {error}"));
+                self.warn(format_args!("no backend can be connected to: {error}"));
                 return Outcome::NoBackend;
             }
             Err(_) => {
@@ -140,24 +140,24 @@ impl Desk {
     }
 
     /// Lets go of an exchange's connection.
-    pub(super) fn release(&mut self, active: &mut Active, fate: Fate) {
+    pub(super) fn release(&mut self, active: &mut Active, release: Release) {
         let Some(key) = active.link.take() else { return };
         let is_counted = std::mem::take(&mut active.is_counted);
         // Most exchanges need no more of their route, which may be out of the processor's cache by now.
-        if (is_counted || active.exchange.tried() != 0)
+        if (is_counted || active.exchange.failed_members() != 0)
             && let Some((member, backend)) = asked_last(active)
         {
             if is_counted {
                 backend.end();
             }
-            if is_told(active.exchange.tried(), member) && !active.has_address_left(backend) {
+            if is_told(active.exchange.failed_members(), member) && !active.has_address_left(backend) {
                 backend.failed(self.clock.now.after(FAILED_PAUSE).0);
             }
         }
         let is_gone = !Rc::ptr_eq(&active.local, &self.local)
             && self.links.get(key).is_some_and(|link| !self.local.table.has_backend(link.backend));
         let low_water = std::mem::replace(active.low_water(Side::Backend), LowWater::ANY);
-        if fate == Fate::Close || is_gone {
+        if release == Release::Close || is_gone {
             self.links.remove(key);
             return;
         }
@@ -199,7 +199,7 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::super::accept::tests::{bound, worker};
-    use super::super::place::{Orders, Owner};
+    use super::super::listen_group::{Mailbox, Ownership};
     use super::super::token::Kind;
     use super::*;
     use std::io::Write;
@@ -211,22 +211,22 @@ mod tests {
         let backend = BackendId { slot: 0, generation: 1 };
         let client = Key::new(Kind::Client as u8, 1, 1);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let mut worker = worker(bound(0, Owner::Worker), Orders::new());
-        let desk = &mut worker.desk;
-        desk.idle.polled(true);
+        let mut worker = worker(bound(0, Ownership::Exclusive), Mailbox::new());
+        let resources = &mut worker.resources;
+        resources.idle.polled(true);
         let mut park = || {
             let socket = socket::connect(listener.local_addr().unwrap()).unwrap();
             let peer = listener.accept().unwrap().0;
             let (deadline, asked_at) = (Tick::NEVER, Tick::NEVER);
             let link = Link { socket, backend, user: None, bulk: false, deadline, asked_at };
-            let key = desk.links.insert(link);
-            desk.idle.park(backend, key).unwrap();
+            let key = resources.links.insert(link);
+            resources.idle.park(backend, key).unwrap();
             (key, peer)
         };
         let ((quiet, _open), (_, ended), (_, mut talking)) = (park(), park(), park());
         ended.shutdown(Shutdown::Write).unwrap();
         talking.write_all(b"nobody asked").unwrap();
-        assert_eq!(desk.take_idle(backend, client), Some(quiet));
-        assert_eq!((desk.take_idle(backend, client), desk.links.len()), (None, 1));
+        assert_eq!(resources.take_idle(backend, client), Some(quiet));
+        assert_eq!((resources.take_idle(backend, client), resources.links.len()), (None, 1));
     }
 }

@@ -2,10 +2,10 @@
 //! everything that an exchange can do to the world.
 
 use super::client::{Active, Client};
-use super::desk::Desk;
 use super::reactor::Worker;
+use super::resources::Resources;
 use crate::base::Key;
-use crate::exchange::{ANY_BYTES, Cause, Fate, Notes, Outcome, Side, Step};
+use crate::exchange::{ANY_BYTES, AccessLog, Cause, Outcome, Release, Side, Step};
 use crate::http::head::Persistence;
 use crate::log::{self, Entry};
 use crate::net::socket;
@@ -20,59 +20,59 @@ const STEPS_MAX: usize = 48;
 impl Worker {
     /// Drives a client's exchange as far as it goes.
     pub(super) fn drive(&mut self, key: Key) {
-        let Self { clients, desk, .. } = self;
+        let Self { clients, resources, .. } = self;
         let Some(client) = clients.get_mut(key) else { return };
         let mut active = match client.active.take() {
             Some(active) => active,
-            None => desk.begin(client),
+            None => resources.begin(client),
         };
-        if !Rc::ptr_eq(&active.local, &desk.local) && active.exchange.is_at_rest() {
+        if !Rc::ptr_eq(&active.local, &resources.local) && active.exchange.is_at_rest() {
             // Its turn before ended ahead of a request: that goes by the version that is there when it comes.
-            active.local = Rc::clone(&desk.local);
+            active.local = Rc::clone(&resources.local);
         }
         for _ in 0..STEPS_MAX {
             let step = active.exchange.next_step();
             let outcome = match step {
-                Step::Read(side) => desk.read(client, &mut active, side),
-                Step::Write(side) => desk.write(client, &mut active, side),
-                Step::Fill(side) => desk.fill(client, &mut active, side),
-                Step::Drain(side) => desk.drain(client, &mut active, side),
-                Step::Dial { fresh } => desk.dial(key, &mut active, fresh),
+                Step::Read(side) => resources.read(client, &mut active, side),
+                Step::Write(side) => resources.write(client, &mut active, side),
+                Step::Fill(side) => resources.fill(client, &mut active, side),
+                Step::Drain(side) => resources.drain(client, &mut active, side),
+                Step::Dial { fresh } => resources.dial(key, &mut active, fresh),
                 Step::Shutdown(side) => {
-                    if let Some(socket) = desk.socket(client, &active, side) {
+                    if let Some(socket) = resources.socket(client, &active, side) {
                         socket::shut_down(socket);
                     }
                     Outcome::Done
                 }
-                Step::Release(fate) => {
-                    desk.release(&mut active, fate);
+                Step::Release(release) => {
+                    resources.release(&mut active, release);
                     Outcome::Done
                 }
                 Step::Finish(Persistence::KeepAlive) => {
-                    desk.account_for(client, &active);
+                    resources.account_for(client, &active);
                     if active.exchange.may_rest() {
                         return self.rest(key, active);
                     }
-                    active.settle_pipes(&mut desk.pipes, true);
-                    active.local = Rc::clone(&desk.local);
+                    active.settle_pipes(&mut resources.pipes, true);
+                    active.local = Rc::clone(&resources.local);
                     let Active { exchange, local, .. } = &mut *active;
-                    exchange.renew(&mut desk.given(client, local));
+                    exchange.renew(&mut resources.env(client, local));
                     continue;
                 }
                 Step::Finish(Persistence::Close) => {
-                    desk.account_for(client, &active);
+                    resources.account_for(client, &active);
                     return self.close(key, active);
                 }
                 Step::Wait if active.exchange.is_at_rest() => return self.rest(key, active),
-                Step::Wait => return desk.wait(key, client, active),
+                Step::Wait => return resources.wait(key, client, active),
             };
             let Active { exchange, local, .. } = &mut *active;
-            exchange.apply(step, outcome, &mut desk.given(client, local));
+            exchange.apply(step, outcome, &mut resources.env(client, local));
         }
         // No new edge would come for what is ready already. One that never waits moves on all the same: else the deadline of
         // its last wait would cut it.
-        let deadline = active.exchange.deadline(&active.local.rules);
-        desk.schedule(client, key, deadline);
+        let deadline = active.exchange.deadline(&active.local.settings);
+        resources.schedule(client, key, deadline);
         client.active = Some(active);
         if !std::mem::replace(&mut client.queued, true) {
             self.queue.push_back(key);
@@ -82,12 +82,12 @@ impl Worker {
     /// Nothing of a request is there: the client connection needs no exchange.
     fn rest(&mut self, key: Key, mut active: Box<Active>) {
         if let Some(client) = self.clients.get_mut(key) {
-            self.desk.tell_from(client, &mut active, Side::Client, ANY_BYTES);
+            self.resources.tell_from(client, &mut active, Side::Client, ANY_BYTES);
             client.readiness = active.exchange.client_readiness();
-            let deadline = self.desk.clock.now.after(self.desk.patience_at_rest(&active.local));
-            self.desk.schedule(client, key, deadline);
+            let deadline = self.resources.clock.now.after(self.resources.patience_at_rest(&active.local));
+            self.resources.schedule(client, key, deadline);
         }
-        self.desk.store(active);
+        self.resources.store(active);
     }
 
     /// The client connection ends with its exchange.
@@ -97,16 +97,16 @@ impl Worker {
         {
             socket::close_by_reset(client.socket);
         }
-        self.desk.store(active);
+        self.resources.store(active);
     }
 
     /// The time of a client's exchange is up.
     pub(super) fn expire(&mut self, key: Key) {
-        let Self { clients, desk, .. } = self;
+        let Self { clients, resources, .. } = self;
         let Some(client) = clients.get_mut(key) else { return };
         let Some(mut active) = client.active.take() else { return };
         let Active { exchange, local, .. } = &mut *active;
-        exchange.expire(&mut desk.given(client, local));
+        exchange.expire(&mut resources.env(client, local));
         client.active = Some(active);
         self.drive(key);
     }
@@ -114,15 +114,15 @@ impl Worker {
     /// Closes a client connection that has no exchange, or whose exchange is over.
     pub(super) fn close_client(&mut self, key: Key) {
         if let Some(Client { active: Some(mut active), .. }) = self.remove_client(key) {
-            self.desk.release(&mut active, Fate::Close);
-            self.desk.store(active);
+            self.resources.release(&mut active, Release::Close);
+            self.resources.store(active);
         }
     }
 
     fn remove_client(&mut self, key: Key) -> Option<Client> {
         let client = self.clients.remove(key)?;
         self.shared.connections.fetch_sub(1, Ordering::Relaxed);
-        self.desk.counters.connections_closed.add(1);
+        self.resources.counters.connections_closed.add(1);
         Some(client)
     }
 
@@ -134,15 +134,15 @@ impl Worker {
             return false;
         };
         let cut = active.exchange.abort();
-        self.desk.account_for(client, &active);
-        self.desk.release(&mut active, Fate::Close);
-        self.desk.store(active);
+        self.resources.account_for(client, &active);
+        self.resources.release(&mut active, Release::Close);
+        self.resources.store(active);
         self.close_client(key);
         cut
     }
 }
 
-impl Desk {
+impl Resources {
     pub(super) fn socket<'a>(
         &'a self,
         client: &'a Client,
@@ -158,7 +158,7 @@ impl Desk {
     fn read(&mut self, client: &Client, active: &mut Active, side: Side) -> Outcome {
         let link = active.link;
         let Active { exchange, local, .. } = active;
-        let bytes = exchange.incoming(side, &mut self.buffers, &local.rules);
+        let bytes = exchange.incoming(side, &mut self.buffers, &local.settings);
         let room = bytes.capacity() - bytes.len();
         let socket = match side {
             Side::Client => &client.socket,
@@ -203,11 +203,11 @@ impl Desk {
         active.exchange.settle(&mut self.buffers);
         active.settle_pipes(&mut self.pipes, false);
         self.push(client, &mut active);
-        self.gather(client, &mut active);
-        let deadline = active.exchange.deadline(&active.local.rules);
+        self.begin_low_water_waits(client, &mut active);
+        let deadline = active.exchange.deadline(&active.local.settings);
         self.schedule(client, key, deadline);
         client.active = Some(active);
-        self.look_at_end(key, client);
+        self.queue_low_water_end(key, client);
     }
 
     /// What was to follow at once did not come: nothing waits for it any more.
@@ -223,45 +223,45 @@ impl Desk {
 
     /// An exchange is over: it is counted and logged.
     fn account_for(&mut self, client: &Client, active: &Active) {
-        let account = active.exchange.account();
-        if account.status == 0 {
+        let record = active.exchange.record();
+        if record.status == 0 {
             return;
         }
         let counters = &self.counters;
         counters.exchanges_finished.add(1);
-        counters.count_response(account.status);
-        counters.retries.add(u64::from(account.retries));
-        counters.client_bytes_in.add(account.request_bytes);
-        counters.client_bytes_out.add(account.response_bytes);
-        match account.cause {
+        counters.count_response(record.status);
+        counters.retries.add(u64::from(record.retries));
+        counters.client_bytes_in.add(record.request_bytes);
+        counters.client_bytes_out.add(record.response_bytes);
+        match record.cause {
             Cause::Backend => {}
             Cause::Apex(_) => counters.own_answers.add(1),
             Cause::Cut(_) => counters.exchanges_cut.add(1),
         }
-        if active.local.rules.notes == Notes::Skipped {
+        if active.local.settings.access_log == AccessLog::Off {
             return;
         }
-        let route = account.route.map(|route| active.local.table.route(route));
-        let member = route.zip(account.member).and_then(|(route, member)| route.pool.members.get(member));
+        let route = record.route.map(|route| active.local.table.route(route));
+        let member = route.zip(record.member).and_then(|(route, member)| route.pool.members.get(member));
         let now = self.clock.now;
-        let head_read = account.head_read.unwrap_or(now);
+        let head_read = record.head_read.unwrap_or(now);
         let entry = Entry {
             client: client.address.as_bytes(),
             date: &self.clock.log_date,
-            request_line: account.request_line(),
-            status: account.status,
-            content_bytes: account.response_bytes,
-            referer: account.referer(),
-            user_agent: account.user_agent(),
+            request_line: record.request_line(),
+            status: record.status,
+            content_bytes: record.response_bytes,
+            referer: record.referer(),
+            user_agent: record.user_agent(),
             route: route.map_or("", |route| &route.identity.name),
             backend: member.map_or("", |(backend, _)| &backend.authority),
-            head_us: head_read.since_us(account.begun),
-            connect_us: account.connected.map(|connected| connected.since_us(head_read)),
-            response_us: account.connected.zip(account.answered).map(|(from, to)| to.since_us(from)),
-            total_us: now.since_us(account.begun),
-            retries: account.retries,
-            cause: account.cause.as_str(),
-            request_id: account.request_id(),
+            head_us: head_read.since_us(record.begun),
+            connect_us: record.connected.map(|connected| connected.since_us(head_read)),
+            response_us: record.connected.zip(record.answered).map(|(from, to)| to.since_us(from)),
+            total_us: now.since_us(record.begun),
+            retries: record.retries,
+            cause: record.cause.as_str(),
+            request_id: record.request_id(),
         };
         log::line::write(self.lines.line(), &entry);
     }

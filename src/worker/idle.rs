@@ -103,7 +103,7 @@ impl Idle {
     }
 
     /// Moves its lists, as small as they can be, to where the allocator has room now.
-    pub(super) fn shed(&mut self) {
+    pub(super) fn trim(&mut self) {
         for stack in &mut self.stacks {
             stack.resting = stack.resting.clone();
             stack.parked = stack.parked.clone();

@@ -3,20 +3,20 @@
 use super::alarm::Alarm;
 use super::client::Client;
 use super::clock::{Clock, Epoch};
-use super::desk::{Desk, SPARES_BASE, SPARES_MAX, Say};
-use super::ebb::LowBlocks;
 use super::idle::Idle;
-use super::place::{Bound, Order, Orders};
-use super::shared::{Phase, Published, Shared};
+use super::listen_group::{Bound, ListenChange, Mailbox};
+use super::resources::{Report, Resources, SPARES_BASE, SPARES_MAX};
+use super::shared::{Phase, Shared, Snapshot};
 use super::socket::Listener;
 use super::token::{Kind, key, token};
+use super::trim::TcacheFloor;
 use super::wheel::Wheel;
 use crate::base::{Key, SlotMap, mapped};
 use crate::base::{ObjectPool, Random, Tick};
 use crate::exchange::{Buffers, Readiness, Side};
 use crate::log::queue::Lines;
+use crate::metrics::Counters;
 use crate::net::pipe::Pipes;
-use crate::stats::Counters;
 use arc_swap::{ArcSwap, Cache};
 use mio::event::Event;
 use mio::{Events, Poll, Waker};
@@ -50,7 +50,7 @@ pub struct Setup {
     /// Its end of the access log.
     pub lines: Lines,
     /// Tells the operator something, seldom and without ever waiting.
-    pub say: Say,
+    pub report: Report,
 }
 
 /// A running worker.
@@ -59,7 +59,7 @@ pub struct Handle {
     /// Ends when the worker has left; with the number of exchanges that it cut.
     pub thread: JoinHandle<u64>,
     waker: Waker,
-    orders: Orders,
+    mailbox: Mailbox,
 }
 
 impl Handle {
@@ -71,15 +71,15 @@ impl Handle {
 
     /// Is there room for an order? Only the thread that asks may give one.
     pub fn has_room(&self) -> bool {
-        self.orders.has_room()
+        self.mailbox.has_room()
     }
 
     /// Changes where the worker listens. It looks when the next version is published.
     ///
     /// # Errors
     /// The order comes back where there is no room.
-    pub fn order(&self, order: Order) -> Result<(), Order> {
-        self.orders.put(order)
+    pub fn change_listeners(&self, listen_change: ListenChange) -> Result<(), ListenChange> {
+        self.mailbox.put(listen_change)
     }
 }
 
@@ -95,9 +95,9 @@ pub fn spawn(
 ) -> io::Result<Handle> {
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), token(Kind::Control.key(0)))?;
-    let orders = Orders::new();
+    let mailbox = Mailbox::new();
     let alarm = Alarm::new(poll.registry())?;
-    let taken = orders.clone();
+    let taken = mailbox.clone();
     let thread = std::thread::Builder::new().name(format!("worker-{}", setup.number)).spawn(move || {
         let worker = Worker::new(poll, alarm, setup, taken);
         begun();
@@ -105,18 +105,18 @@ pub fn spawn(
         left();
         cut
     })?;
-    Ok(Handle { thread, waker, orders })
+    Ok(Handle { thread, waker, mailbox })
 }
 
 pub(super) struct Worker {
     alarm: Alarm,
-    pub(super) desk: Desk,
+    pub(super) resources: Resources,
     pub(super) shared: Arc<Shared>,
-    cache: Cache<Arc<ArcSwap<Published>>, Arc<Published>>,
+    cache: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     pub(super) listeners: Vec<Listener>,
     /// How many listeners it ever had.
     pub(super) listeners_made: u32,
-    pub(super) orders: Orders,
+    pub(super) mailbox: Mailbox,
     /// When listeners are to be looked at that were paused, or that are to close.
     pub(super) accept_again: Tick,
     pub(super) clients: SlotMap<Client>,
@@ -124,15 +124,15 @@ pub(super) struct Worker {
     /// Clients that had more to do than one turn allows.
     pub(super) queue: VecDeque<Key>,
     /// When memory that was not needed is given back; never, while there is none.
-    pub(super) ebb_at: Tick,
+    pub(super) trim_at: Tick,
     /// How often it is looked behind that.
-    pub(super) ebb_looks: u8,
+    pub(super) trim_looks: u8,
 }
 
 impl Worker {
-    pub(super) fn new(poll: Poll, alarm: Alarm, setup: Setup, orders: Orders) -> Self {
-        let mut cache = Cache::new(Arc::clone(&setup.shared.published));
-        let mut desk = Desk {
+    pub(super) fn new(poll: Poll, alarm: Alarm, setup: Setup, mailbox: Mailbox) -> Self {
+        let mut cache = Cache::new(Arc::clone(&setup.shared.snapshot));
+        let mut resources = Resources {
             number: setup.number,
             poll,
             clock: Clock::new(setup.epoch),
@@ -145,29 +145,29 @@ impl Worker {
             pipes: Pipes::default(),
             spares: ObjectPool::new(SPARES_BASE, SPARES_MAX),
             wheel: Wheel::new(),
-            gathering: VecDeque::with_capacity(mapped::<(Tick, Key)>()),
-            low_blocks: LowBlocks::new(),
+            low_water_waits: VecDeque::with_capacity(mapped::<(Tick, Key)>()),
+            tcache_floor: TcacheFloor::new(),
             // The standard library's hasher has keys from the system: two workers, and two processes, begin apart.
             random: Random::new(RandomState::new().build_hasher().finish()),
             counters: setup.counters,
             lines: setup.lines,
-            say: setup.say,
-            complained: None,
+            report: setup.report,
+            warned_at: None,
         };
-        desk.begin_cursors();
+        resources.begin_cursors();
         let mut worker = Self {
             alarm,
-            desk,
+            resources,
             cache,
             listeners: Vec::new(),
             listeners_made: 0,
-            orders,
+            mailbox,
             accept_again: Tick::NEVER,
             clients: SlotMap::new(Kind::Client as u8),
             due: Vec::with_capacity(mapped::<(Tick, Key)>()),
             queue: VecDeque::with_capacity(mapped::<Key>()),
-            ebb_at: Tick::NEVER,
-            ebb_looks: 0,
+            trim_at: Tick::NEVER,
+            trim_looks: 0,
             shared: setup.shared,
         };
         for bound in setup.listeners {
@@ -176,7 +176,7 @@ impl Worker {
             }
         }
         // A thread may begin so late that the first version it sees is not that of the start.
-        worker.take_orders();
+        worker.take_listen_changes();
         worker
     }
 
@@ -190,9 +190,9 @@ impl Worker {
         loop {
             let timeout = self.patience();
             self.poll(&mut events, timeout);
-            self.desk.clock.sample();
+            self.resources.clock.sample();
             self.look_at_shared();
-            self.desk.idle.polled(events.iter().count() == EVENTS_MAX);
+            self.resources.idle.polled(events.iter().count() == EVENTS_MAX);
             // First those at rest: a connection that is not quiet is dropped before an exchange can take it.
             for event in &events {
                 self.tell_resting(event);
@@ -208,25 +208,25 @@ impl Worker {
                     self.drive(key);
                 }
             }
-            self.end_gathering();
+            self.end_low_water_waits();
             self.ask_those_due();
             self.accept_more();
-            self.ebb();
-            match (self.shared.phase(), self.desk.phase) {
+            self.trim_if_due();
+            match (self.shared.phase(), self.resources.phase) {
                 (Phase::Ending, _) => return self.leave(),
                 (Phase::Leaving, Phase::Serving) => self.begin_to_leave(),
                 _ => {}
             }
             let nobody_is_left = self.clients.is_empty() && self.listeners.is_empty();
-            if self.desk.phase == Phase::Leaving && nobody_is_left {
+            if self.resources.phase == Phase::Leaving && nobody_is_left {
                 return self.leave();
             }
-            self.desk.lines.flush();
+            self.resources.lines.flush();
         }
     }
 
     fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) {
-        match self.desk.poll.poll(events, timeout) {
+        match self.resources.poll.poll(events, timeout) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
             Err(error) => panic!("epoll_wait failed: {error}"),
@@ -236,7 +236,7 @@ impl Worker {
     /// How long the next poll may wait: not at all where there is work, else for an event, of which the alarm's is one.
     fn patience(&mut self) -> Option<Duration> {
         let has_work = !self.queue.is_empty() || self.listeners.iter().any(|listener| listener.ready);
-        let (at, now) = (self.wakes_at(), self.desk.clock.now);
+        let (at, now) = (self.wakes_at(), self.resources.clock.now);
         if has_work || at <= now {
             return Some(Duration::ZERO);
         }
@@ -248,33 +248,34 @@ impl Worker {
 
     /// When something is due, if no event comes before.
     fn wakes_at(&self) -> Tick {
-        let Desk { wheel, gathering, lines, clock, .. } = &self.desk;
-        let gathered = gathering.front().map_or(Tick::NEVER, |&(at, _)| at);
+        let Resources { wheel, low_water_waits, lines, clock, .. } = &self.resources;
+        let gathered = low_water_waits.front().map_or(Tick::NEVER, |&(at, _)| at);
         let log = if lines.holds_any() { clock.now.after(LOG_PAUSE) } else { Tick::NEVER };
-        wheel.next().min(self.accept_again).min(self.ebb_at).min(gathered).min(log)
+        wheel.next().min(self.accept_again).min(self.trim_at).min(gathered).min(log)
     }
 
     fn look_at_shared(&mut self) {
-        if !Arc::ptr_eq(self.cache.load(), &self.desk.local) {
-            self.desk.take_version(Rc::new(Arc::clone(self.cache.load())));
-            self.take_orders();
+        if !Arc::ptr_eq(self.cache.load(), &self.resources.local) {
+            self.resources.take_version(Rc::new(Arc::clone(self.cache.load())));
+            self.take_listen_changes();
         }
     }
 
     /// The process leaves: clients at rest are closed, once they have had the time for a request that is on the way. Those who wait
     /// to be accepted are served.
     fn begin_to_leave(&mut self) {
-        self.desk.phase = Phase::Leaving;
+        self.resources.phase = Phase::Leaving;
         // A listener of a version that came within this turn has clients, too.
         self.look_at_shared();
-        let last_call = self.desk.clock.now.after(self.desk.patience_at_rest(&self.desk.local));
+        let last_call =
+            self.resources.clock.now.after(self.resources.patience_at_rest(&self.resources.local));
         for key in self.clients.keys() {
             if let Some(client) = self.clients.get_mut(key)
                 && client.active.is_none()
             {
                 // Closed upon at once, a request that is on the way would be answered by a reset.
                 let deadline = client.deadline.min(last_call);
-                self.desk.schedule(client, key, deadline);
+                self.resources.schedule(client, key, deadline);
             }
         }
         self.stop_accepting();
@@ -286,10 +287,10 @@ impl Worker {
         if Kind::of(key) != Kind::Backend {
             return;
         }
-        let Some(link) = self.desk.links.get(key) else { return };
+        let Some(link) = self.resources.links.get(key) else { return };
         if link.user.is_none() && (event.is_readable() || event.is_read_closed() || event.is_error()) {
-            self.desk.idle.forget(link.backend, key);
-            self.desk.links.remove(key);
+            self.resources.idle.forget(link.backend, key);
+            self.resources.links.remove(key);
         }
     }
 
@@ -320,7 +321,7 @@ impl Worker {
                 self.drive(key);
             }
             Kind::Backend => {
-                let Some(user) = self.desk.links.get(key).and_then(|link| link.user) else {
+                let Some(user) = self.resources.links.get(key).and_then(|link| link.user) else {
                     // It came to rest within this very turn, and this edge is the only one that tells of its end.
                     return self.tell_resting(event);
                 };
@@ -336,11 +337,11 @@ impl Worker {
 
     fn ask_those_due(&mut self) {
         let mut due = std::mem::take(&mut self.due);
-        self.desk.wheel.expire(self.desk.clock.now, &mut due);
+        self.resources.wheel.expire(self.resources.clock.now, &mut due);
         for (at, key) in due.drain(..) {
             match Kind::of(key) {
                 Kind::Client => self.client_due(at, key),
-                Kind::Backend => self.desk.link_due(at, key),
+                Kind::Backend => self.resources.link_due(at, key),
                 Kind::Control | Kind::Listener => {}
             }
         }
@@ -348,7 +349,7 @@ impl Worker {
     }
 
     fn client_due(&mut self, at: Tick, key: Key) {
-        let now = self.desk.clock.now;
+        let now = self.resources.clock.now;
         let Some(client) = self.clients.get_mut(key) else { return };
         if client.asked_at != at {
             // An earlier question was put in front of this one.
@@ -357,7 +358,7 @@ impl Worker {
         client.asked_at = Tick::NEVER;
         if client.deadline > now {
             let deadline = client.deadline;
-            self.desk.schedule(client, key, deadline);
+            self.resources.schedule(client, key, deadline);
         } else if client.active.is_some() {
             self.expire(key);
         } else {
@@ -371,7 +372,7 @@ impl Worker {
         for key in self.clients.keys() {
             cut += u64::from(self.cut_client(key));
         }
-        self.desk.lines.flush();
+        self.resources.lines.flush();
         cut
     }
 }

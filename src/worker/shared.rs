@@ -1,6 +1,6 @@
 //! What workers share with the threads that steer them: the published table and settings, the phase, the count of clients.
 
-use crate::exchange::Rules;
+use crate::exchange::Settings;
 use crate::net::network::Network;
 use crate::route::table::Table;
 use arc_swap::ArcSwap;
@@ -11,11 +11,11 @@ use std::time::Duration;
 
 /// One version of everything that a reload can change. Immutable; a worker looks for a new one once a turn.
 #[derive(Debug)]
-pub struct Published {
+pub struct Snapshot {
     /// The routes.
     pub table: Table,
     /// What exchanges go by.
-    pub rules: Rules,
+    pub settings: Settings,
     /// A client connection at rest between two requests.
     pub idle_timeout: Duration,
     /// A pooled backend connection at rest.
@@ -43,19 +43,19 @@ pub enum Phase {
 #[derive(Debug)]
 pub struct Shared {
     /// The version in force.
-    pub published: Arc<ArcSwap<Published>>,
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
     phase: AtomicU8,
     /// Client connections open, over all workers. Written twice a connection, never on the way of a request.
-    pub(super) connections: Apart<AtomicU32>,
+    pub(super) connections: CachePadded<AtomicU32>,
 }
 
 /// Something that many write, in a pair of cache lines of its own (processors fetch them in pairs): what is read once a turn would
 /// else have to be fetched anew whenever another worker accepts or closes a connection.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(super) struct Apart<T>(T);
+pub(super) struct CachePadded<T>(T);
 
-impl<T> Deref for Apart<T> {
+impl<T> Deref for CachePadded<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -65,11 +65,11 @@ impl<T> Deref for Apart<T> {
 
 impl Shared {
     /// A starting process with its first table.
-    pub fn new(published: Published) -> Self {
+    pub fn new(snapshot: Snapshot) -> Self {
         Self {
-            published: Arc::new(ArcSwap::from_pointee(published)),
+            snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
             phase: AtomicU8::new(Phase::Starting as u8),
-            connections: Apart::default(),
+            connections: CachePadded::default(),
         }
     }
 
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn what_is_read_each_turn_stands_apart_from_what_each_connection_writes() {
         let connections = offset_of!(Shared, connections);
-        for read in [offset_of!(Shared, published), offset_of!(Shared, phase)] {
+        for read in [offset_of!(Shared, snapshot), offset_of!(Shared, phase)] {
             assert_ne!(read / 128, connections / 128);
         }
         assert_eq!(align_of::<Shared>(), 128);

@@ -1,6 +1,6 @@
 //! What a worker holds for a listener and for a backend connection. What it holds for a client is in `client`.
 
-use super::place::Place;
+use super::listen_group::ListenGroup;
 use crate::base::Key;
 use crate::base::Tick;
 use crate::route::backend::BackendId;
@@ -15,19 +15,19 @@ pub(super) struct Listener {
     pub(super) number: u32,
     /// It stands before the place: with the place gone, the socket is closed for certain.
     pub(super) socket: TcpListener,
-    pub(super) place: Arc<Place>,
+    pub(super) group: Arc<ListenGroup>,
     /// What it accepts is paced, which peers on this machine are to be spared.
     pub(super) paced: bool,
     /// Connections may be waiting.
     pub(super) ready: bool,
     /// At a limit: it is tried again after a pause.
     pub(super) paused: bool,
-    pub(super) course: Course,
+    pub(super) state: ListenerState,
 }
 
 /// What becomes of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Course {
+pub(super) enum ListenerState {
     /// It stays.
     Staying,
     /// No more connections begin. Those that have begun have until then.
@@ -46,7 +46,7 @@ impl Listener {
     /// as nobody waits, and then at the latest.
     pub(super) fn end(&mut self, poll: &Poll, by: Tick) {
         let _ = poll.registry().deregister(&mut self.socket);
-        self.course = Course::Ending { by };
+        self.state = ListenerState::Ending { by };
     }
 
     /// Accepts nobody more, whoever waits: others do.

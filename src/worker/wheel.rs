@@ -75,9 +75,9 @@ impl<T: Copy> Wheel<T> {
             index.expect("a worker has fewer than 2^32 - 1 timers")
         } else {
             let index = self.free;
-            let place = &mut self.nodes[index as usize];
-            self.free = place.next;
-            *place = node;
+            let group = &mut self.nodes[index as usize];
+            self.free = group.next;
+            *group = node;
             index
         };
         self.filled[slot / 64] |= 1 << (slot % 64);
@@ -114,7 +114,7 @@ impl<T: Copy> Wheel<T> {
     }
 
     /// Gives back what it has not needed since it became empty, if it is.
-    pub(super) fn shed(&mut self) {
+    pub(super) fn trim(&mut self) {
         if self.has_surplus() {
             self.nodes.clear();
             self.nodes.shrink_to(mapped::<Node<T>>());
@@ -255,7 +255,7 @@ mod tests {
         assert!(!wheel.has_surplus());
         assert_eq!(expired(&mut wheel, SLOT_US).len(), 2 * base);
         assert!(wheel.has_surplus());
-        wheel.shed();
+        wheel.trim();
         assert!(!wheel.has_surplus() && wheel.nodes.capacity() < 2 * base);
         wheel.insert(Tick(SLOT_US), 7);
         assert_eq!(expired(&mut wheel, 3 * SLOT_US), [7]);

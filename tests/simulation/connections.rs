@@ -6,7 +6,7 @@ use super::script::Mood;
 use super::trace::Entry;
 use super::world::World;
 use apex::base::Tick;
-use apex::exchange::{Cause, Fate, Outcome};
+use apex::exchange::{Cause, Outcome, Release};
 use apex::http::head::Persistence;
 
 /// Deadlines that one exchange may see: one for each member that is not reached, the answer, its delivery, what comes behind.
@@ -28,7 +28,7 @@ impl World {
     }
 
     pub(crate) fn dial(&mut self, at: usize, fresh: bool) -> Outcome {
-        let tried = self.fronts[at].exchange.tried();
+        let tried = self.fronts[at].exchange.failed_members();
         let untried: Vec<usize> =
             (0..self.book.members).filter(|member| tried & (1 << member) == 0).collect();
         if untried.is_empty() {
@@ -79,12 +79,12 @@ impl World {
         None
     }
 
-    pub(crate) fn release(&mut self, at: usize, fate: Fate) -> Result<(), String> {
+    pub(crate) fn release(&mut self, at: usize, fate: Release) -> Result<(), String> {
         let front = &mut self.fronts[at];
         let socket = front.backend.take().ok_or("nothing is there to be let go")?;
         front.drop_request_pipe();
         let found = &mut self.sockets[socket];
-        if fate == Fate::Close {
+        if fate == Release::Close {
             found.close();
             return Ok(());
         }
@@ -129,7 +129,7 @@ impl World {
     /// What the access line will say is what happened.
     fn check_account(&self, at: usize) -> Result<(), String> {
         let front = &self.fronts[at];
-        let account = front.exchange.account();
+        let account = front.exchange.record();
         let Some(id) = self.id_of(at) else { return Ok(()) };
         let (plan, record) = (&self.book.plans[id], &self.book.records[id]);
         if account.head_read.is_none() {

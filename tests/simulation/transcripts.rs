@@ -2,8 +2,8 @@
 
 mod late;
 
-use super::world::{DATE, Env};
-use apex::exchange::{Exchange, Fate, Outcome, Readiness, Side, Step};
+use super::world::{DATE, Surroundings};
+use apex::exchange::{Exchange, Outcome, Readiness, Release, Side, Step};
 use apex::http::head::Persistence;
 
 use Side::{Backend, Client};
@@ -12,14 +12,14 @@ use Side::{Backend, Client};
 const FORWARDED: &str = "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\n";
 
 struct Bench {
-    env: Env,
+    env: Surroundings,
     exchange: Exchange,
 }
 
 impl Bench {
     /// A client has connected; its socket is writable and readable.
     fn new() -> Self {
-        let mut bench = Self { env: Env::new(), exchange: Exchange::new() };
+        let mut bench = Self { env: Surroundings::new(), exchange: Exchange::new() };
         bench.wakes(Client);
         bench
     }
@@ -81,7 +81,7 @@ impl Bench {
     }
 
     #[track_caller]
-    fn releases(&mut self, fate: Fate) {
+    fn releases(&mut self, fate: Release) {
         self.step(Step::Release(fate), Outcome::Done);
     }
 
@@ -150,8 +150,8 @@ fn a_get_takes_ten_steps() {
     bench.wakes(Backend);
     bench.reads(Backend, OK);
     bench.writes(Client, OK);
-    bench.releases(Fate::Pool);
-    assert_eq!(bench.exchange.account().status, 200);
+    bench.releases(Release::Reuse);
+    assert_eq!(bench.exchange.record().status, 200);
     bench.goes_on();
     assert!(bench.exchange.is_at_rest());
     bench.waits();
@@ -166,10 +166,10 @@ fn head_and_small_content_leave_in_one_write() {
     bench.wakes(Backend);
     bench.reads(Backend, OK);
     bench.writes(Client, OK);
-    bench.releases(Fate::Pool);
+    bench.releases(Release::Reuse);
     assert_eq!(bench.exchange.next_step(), Step::Finish(Persistence::KeepAlive));
-    assert_eq!(bench.exchange.account().request_bytes, 5);
-    assert_eq!(bench.exchange.account().response_bytes, 2);
+    assert_eq!(bench.exchange.record().request_bytes, 5);
+    assert_eq!(bench.exchange.record().response_bytes, 2);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn pipelined_requests_are_answered_one_behind_the_other() {
     bench.wakes(Backend);
     bench.reads(Backend, OK);
     bench.writes(Client, OK);
-    bench.releases(Fate::Pool);
+    bench.releases(Release::Reuse);
     bench.goes_on();
     // The second one was read with the first: no read.
     bench.dials(false, true);
@@ -187,7 +187,7 @@ fn pipelined_requests_are_answered_one_behind_the_other() {
     bench.wakes(Backend);
     bench.reads(Backend, OK);
     bench.writes(Client, OK);
-    bench.releases(Fate::Pool);
+    bench.releases(Release::Reuse);
     bench.goes_on();
     bench.waits();
 }
@@ -200,14 +200,14 @@ fn a_stale_connection_is_replaced_by_a_fresh_one() {
     bench.writes(Backend, forwarded_get(1));
     bench.closes(Backend);
     bench.step(Step::Read(Backend), Outcome::Ended);
-    bench.releases(Fate::Close);
+    bench.releases(Release::Close);
     bench.dials(true, false);
     bench.writes(Backend, forwarded_get(1));
     bench.wakes(Backend);
     bench.reads(Backend, OK);
     bench.writes(Client, OK);
-    bench.releases(Fate::Pool);
-    assert_eq!(bench.exchange.account().retries, 1);
+    bench.releases(Release::Reuse);
+    assert_eq!(bench.exchange.record().retries, 1);
     bench.goes_on();
 }
 
@@ -219,7 +219,7 @@ fn what_a_backend_says_before_it_is_asked_goes_to_nobody() {
     bench.step(Step::Write(Backend), Outcome::Blocked);
     bench.exchange.ready(Backend, Readiness { readable: true, ..Readiness::default() });
     bench.reads(Backend, OK);
-    bench.releases(Fate::Close);
+    bench.releases(Release::Close);
     // Nothing was sent, so even a POST is.
     bench.dials(true, false);
     bench.writes(Backend, forwarded_post("Content-Length: 2\r\n") + "hi");
@@ -240,7 +240,7 @@ fn a_post_that_was_written_is_not_sent_again() {
     let answer = bench.exchange.outgoing(Client).concat();
     assert!(answer.starts_with(b"HTTP/1.1 502 Bad Gateway\r\n"));
     bench.writes(Client, answer);
-    bench.releases(Fate::Close);
+    bench.releases(Release::Close);
     bench.goes_on();
 }
 
@@ -251,7 +251,7 @@ fn a_post_of_which_nothing_was_written_is_sent_again() {
     bench.reads(Client, post(fields) + "hi");
     bench.dials(false, true);
     bench.step(Step::Write(Backend), Outcome::Failed);
-    bench.releases(Fate::Close);
+    bench.releases(Release::Close);
     bench.dials(true, false);
     bench.writes(Backend, forwarded_post(fields) + "hi");
 }
@@ -290,7 +290,7 @@ fn content_follows_a_100() {
     bench.wakes(Backend);
     bench.reads(Backend, OK);
     bench.writes(Client, OK);
-    bench.releases(Fate::Pool);
+    bench.releases(Release::Reuse);
     bench.goes_on();
 }
 
@@ -302,7 +302,7 @@ fn the_rest_of_a_request_is_thrown_away_behind_an_early_response() {
     bench.wakes(Backend);
     bench.reads(Backend, OK);
     bench.writes(Client, OK);
-    bench.releases(Fate::Close);
+    bench.releases(Release::Close);
     bench.waits();
     bench.wakes(Client);
     bench.reads(Client, "world".to_owned() + &get(2));
@@ -353,7 +353,7 @@ fn what_is_thrown_away_behind_an_answer_has_a_bound() {
     bench.reads(Backend, OK);
     // How much will come is not known: its client is told that the connection ends, and is listened to for a last while.
     bench.writes(Client, OK.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
-    bench.releases(Fate::Close);
+    bench.releases(Release::Close);
     bench.step(Step::Shutdown(Client), Outcome::Done);
     let mut thrown_away = 0;
     bench.wakes(Client);
@@ -384,7 +384,7 @@ fn content_that_no_backend_took_is_not_the_next_request() {
     bench.exchange.ready(Backend, Readiness { readable: true, ..Readiness::default() });
     bench.reads(Backend, OK);
     bench.writes(Client, OK);
-    bench.releases(Fate::Close);
+    bench.releases(Release::Close);
     bench.goes_on();
     assert!(bench.exchange.is_at_rest());
     bench.waits();
@@ -404,7 +404,7 @@ fn content_that_ends_with_its_connection_goes_out_chunked() {
     // No edge will tell of the end: it is read for.
     bench.step(Step::Read(Backend), Outcome::Ended);
     bench.writes(Client, "0\r\n\r\n");
-    bench.releases(Fate::Close);
+    bench.releases(Release::Close);
     bench.goes_on();
 }
 
@@ -417,7 +417,7 @@ fn a_response_that_is_cut_short_has_no_last_chunk() {
     bench.writes(Client, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel");
     bench.closes(Backend);
     bench.step(Step::Read(Backend), Outcome::Ended);
-    bench.releases(Fate::Close);
+    bench.releases(Release::Close);
     bench.step(Step::Shutdown(Client), Outcome::Done);
     bench.closes(Client);
     bench.step(Step::Read(Client), Outcome::Ended);
@@ -435,7 +435,7 @@ fn a_client_of_1_0_is_reset_where_its_response_is_cut_short() {
     bench.writes(Client, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhel");
     bench.closes(Backend);
     bench.step(Step::Read(Backend), Outcome::Ended);
-    bench.releases(Fate::Close);
+    bench.releases(Release::Close);
     bench.ends(Persistence::Close);
     assert!(bench.exchange.ends_in_reset());
 }
@@ -453,7 +453,7 @@ fn a_reset_is_not_the_end_of_a_content() {
     // The write is told of the reset, and the read that follows finds an end.
     bench.step(Step::Write(Backend), Outcome::Failed);
     bench.step(Step::Read(Backend), Outcome::Ended);
-    bench.releases(Fate::Close);
+    bench.releases(Release::Close);
     bench.step(Step::Shutdown(Client), Outcome::Done);
 }
 
@@ -485,7 +485,7 @@ fn a_tunnel_is_closed_one_direction_after_the_other() {
     bench.closes(Backend);
     bench.step(Step::Read(Backend), Outcome::Ended);
     bench.step(Step::Shutdown(Client), Outcome::Done);
-    bench.releases(Fate::Close);
+    bench.releases(Release::Close);
     bench.ends(Persistence::Close);
 }
 
@@ -505,7 +505,7 @@ fn the_last_words_of_a_tunnel_arrive_although_its_client_still_sends() {
     bench.writes(Client, "good bye");
     bench.step(Step::Read(Backend), Outcome::Ended);
     bench.step(Step::Shutdown(Client), Outcome::Done);
-    bench.releases(Fate::Close);
+    bench.releases(Release::Close);
     bench.waits();
     bench.closes(Client);
     bench.step(Step::Read(Client), Outcome::Ended);
@@ -535,7 +535,7 @@ fn a_long_content_goes_through_the_pipe_behind_the_memory() {
     bench.step(Step::Drain(Client), Outcome::Moved { count: 202_144, full: true });
     // A fill does not tell whether the socket is empty now.
     bench.step(Step::Read(Backend), Outcome::Blocked);
-    bench.releases(Fate::Pool);
+    bench.releases(Release::Reuse);
     bench.goes_on();
 }
 
@@ -548,7 +548,7 @@ fn a_slow_client_does_not_hold_the_backend_connection() {
     bench.reads(Backend, &response);
     let expected = dated(Client, response.as_bytes());
     bench.takes(Client, &expected, 1_000);
-    bench.releases(Fate::Pool);
+    bench.releases(Release::Reuse);
     bench.waits();
     bench.wakes(Client);
     bench.writes(Client, &expected[1_000..]);

@@ -12,7 +12,7 @@ use super::record::{Book, Record};
 use super::script::{Mood, Plan, SMALL_BYTES_MAX, Script};
 use super::trace::{Entry, Trace};
 use apex::base::Tick;
-use apex::exchange::{Buffers, Exchange, Given, Notes, Outcome, RequestIds, Rules, Serving, Side, Step};
+use apex::exchange::{AccessLog, Buffers, Env, Exchange, Outcome, RequestIds, Serving, Settings, Side, Step};
 use apex::http::limits::HeadLimits;
 use apex::route::pattern::{HostPattern, PathPrefix};
 use apex::route::spec::{BackendAddress, BackendSpec, Balancing, RouteSpec};
@@ -23,16 +23,16 @@ pub(crate) const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
 /// What is the same for all exchanges of a world.
 #[derive(Debug)]
-pub(crate) struct Env {
+pub(crate) struct Surroundings {
     pub(crate) now: Tick,
     pub(crate) table: Table,
-    pub(crate) rules: Rules,
+    pub(crate) rules: Settings,
     pub(crate) buffers: Buffers,
     names: apex::base::Random,
     pub(crate) serving: Serving,
 }
 
-impl Env {
+impl Surroundings {
     pub(crate) fn new() -> Self {
         let route = |prefix: &str, body_bytes_max| RouteSpec {
             name: prefix.into(),
@@ -53,14 +53,14 @@ impl Env {
             // Later than any timeout: a deadline counted from nothing has passed.
             now: Tick(1_000_000_000),
             table: Table::compile(&[route("/i", None), route("/s", small)], None),
-            rules: Rules {
+            rules: Settings {
                 head: HeadLimits::DEFAULT,
                 header_timeout: Duration::from_secs(10),
                 connect_timeout: Duration::from_secs(3),
                 timeout: Duration::from_secs(30),
                 via: None,
                 request_ids: RequestIds::Passed,
-                notes: Notes::Kept,
+                access_log: AccessLog::On,
             },
             buffers: Buffers::default(),
             names: apex::base::Random::new(1),
@@ -68,12 +68,12 @@ impl Env {
         }
     }
 
-    pub(crate) fn given(&mut self) -> Given<'_> {
-        Given {
+    pub(crate) fn given(&mut self) -> Env<'_> {
+        Env {
             now: self.now,
             date: DATE,
             table: &self.table,
-            rules: &self.rules,
+            settings: &self.rules,
             buffers: &mut self.buffers,
             random: &mut self.names,
             client: b"192.0.2.1",
@@ -93,7 +93,7 @@ enum Actor {
 
 #[derive(Debug)]
 pub(crate) struct World {
-    pub(crate) env: Env,
+    pub(crate) env: Surroundings,
     pub(crate) random: Random,
     pub(crate) mood: Mood,
     pub(crate) sockets: Vec<Socket>,
@@ -116,7 +116,7 @@ impl World {
         let mood = random.pick(&[Mood::Clean, Mood::Clean, Mood::Stale, Mood::Faulty, Mood::Faulty]);
         let mut book = Book { members: 3, ..Book::default() };
         let mut world = Self {
-            env: Env::new(),
+            env: Surroundings::new(),
             mood,
             sockets: Vec::new(),
             clients: Vec::new(),

@@ -8,7 +8,7 @@ use apex::http::field::slots;
 use apex::http::framing::Framing;
 use apex::http::head::{self, Method, Persistence};
 use apex::http::limits::HeadLimits;
-use apex::http::refusal::Refusal;
+use apex::http::local_reply::LocalReply;
 use apex::http::trailers;
 use apex::route::table::Table;
 
@@ -51,7 +51,7 @@ struct Asked {
 /// The body of a message at the front of `bytes`: its content, and its octets on the wire; `None`: it is not whole.
 type Body = Option<(Vec<u8>, usize)>;
 
-fn body(bytes: &[u8], framing: Framing, limits: &HeadLimits) -> Result<Body, Refusal> {
+fn body(bytes: &[u8], framing: Framing, limits: &HeadLimits) -> Result<Body, LocalReply> {
     Ok(match framing {
         Framing::None => Some((Vec::new(), 0)),
         Framing::Length(length) => {
@@ -62,7 +62,7 @@ fn body(bytes: &[u8], framing: Framing, limits: &HeadLimits) -> Result<Body, Ref
             let outcome = decode(bytes, || usize::MAX);
             match outcome.end {
                 End::Incomplete => None,
-                End::Refused(refusal) => return Err(refusal),
+                End::Refused(reply) => return Err(reply),
                 End::Trailers(place) => trailers::forward(&bytes[place..], limits, None)?
                     .map(|section| (outcome.content, place + section)),
             }

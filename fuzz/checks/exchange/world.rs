@@ -5,8 +5,8 @@ use super::record::{Link, Record};
 use apex::base::{Random, Tick};
 use apex::config;
 use apex::exchange::{
-    Buffers, Cause, Exchange, Fate, Given, LARGE_BYTES, Notes, Outcome, Readiness, RequestIds, Rules,
-    Serving, Side, Step,
+    AccessLog, Buffers, Cause, Env, Exchange, LARGE_BYTES, Outcome, Readiness, Release, RequestIds, Serving,
+    Settings, Side, Step,
 };
 use apex::http::head::Persistence;
 use apex::http::limits::HeadLimits;
@@ -47,7 +47,7 @@ fn size(octet: u8) -> usize {
 /// The table and the two sets of settings of all runs.
 struct Setup {
     table: Table,
-    rules: [Rules; 4],
+    settings: [Settings; 4],
 }
 
 fn setup() -> &'static Setup {
@@ -68,24 +68,24 @@ fn setup() -> &'static Setup {
             urls(1)
         );
         let config = config::parse(&text, "routes").expect("the routes of the harness are sound");
-        let rules = |head, notes| Rules {
+        let settings = |head, access_log| Settings {
             head,
             header_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(3),
             timeout: Duration::from_secs(30),
             via: None,
             request_ids: RequestIds::Passed,
-            notes,
+            access_log,
         };
         let tight = HeadLimits { head_bytes_max: 1024, fields_max: 8, target_bytes_max: 64 };
         let [wide, tight] = [HeadLimits::DEFAULT, tight];
         Setup {
             table: Table::compile(&config.routes, None),
-            rules: [
-                rules(wide, Notes::Skipped),
-                rules(wide, Notes::Kept),
-                rules(tight, Notes::Skipped),
-                rules(tight, Notes::Kept),
+            settings: [
+                settings(wide, AccessLog::Off),
+                settings(wide, AccessLog::On),
+                settings(tight, AccessLog::Off),
+                settings(tight, AccessLog::On),
             ],
         }
     })
@@ -94,7 +94,7 @@ fn setup() -> &'static Setup {
 /// A client, an exchange, and the backends.
 pub(super) struct World {
     scene: u8,
-    rules: &'static Rules,
+    settings: &'static Settings,
     exchange: Exchange,
     buffers: Buffers,
     random: Random,
@@ -127,10 +127,11 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(scene: u8, windows: u8, client: Vec<u8>, replies: Vec<Vec<u8>>) -> Self {
-        let rules = &setup().rules[usize::from(scene & TIGHT != 0) * 2 + usize::from(scene & NOTED != 0)];
+        let settings =
+            &setup().settings[usize::from(scene & TIGHT != 0) * 2 + usize::from(scene & NOTED != 0)];
         Self {
             scene,
-            rules,
+            settings,
             exchange: Exchange::new(),
             buffers: Buffers::default(),
             random: Random::new(1),
@@ -212,12 +213,12 @@ impl World {
         }
     }
 
-    fn given(&mut self) -> (&mut Exchange, Given<'_>) {
-        let given = Given {
+    fn given(&mut self) -> (&mut Exchange, Env<'_>) {
+        let given = Env {
             now: self.now,
             date: "Sun, 06 Nov 1994 08:49:37 GMT",
             table: &setup().table,
-            rules: self.rules,
+            settings: self.settings,
             buffers: &mut self.buffers,
             random: &mut self.random,
             client: b"192.0.2.7",
@@ -306,10 +307,10 @@ impl World {
         // Memory is older than the pipe: nothing is read past what the pipe holds. Only behind a whole response a look is
         // taken at whether more follows, which would be for nobody.
         assert!(side == Side::Backend || self.request_pipe.is_empty(), "a read past what the pipe holds");
-        let len_max = LARGE_BYTES.max(self.rules.head.head_bytes_max + 1);
+        let len_max = LARGE_BYTES.max(self.settings.head.head_bytes_max + 1);
         let link = self.link;
         let Self { client, links, exchange, buffers, .. } = self;
-        let bytes = exchange.incoming(side, buffers, self.rules);
+        let bytes = exchange.incoming(side, buffers, self.settings);
         let outcome = match side {
             Side::Client => client.read(bytes),
             Side::Backend => links[link.expect("a backend to read from")].peer.read(bytes),
@@ -335,9 +336,9 @@ impl World {
     fn dial(&mut self, fresh: bool) -> Outcome {
         assert!(self.link.is_none(), "one backend connection at a time");
         assert!(self.request_pipe.is_empty(), "what was for another connection is not for the next");
-        let route = self.exchange.account().route.expect("only what was routed is dialed");
+        let route = self.exchange.record().route.expect("only what was routed is dialed");
         let pool = &setup().table.route(route).pool;
-        let chosen = pool.choose(&mut self.cursor, 0, self.exchange.tried(), self.now.0);
+        let chosen = pool.choose(&mut self.cursor, 0, self.exchange.failed_members(), self.now.0);
         let Some(member) = chosen else { return Outcome::NoBackend };
         if self.uncalled > 0 {
             self.uncalled -= 1;
@@ -362,9 +363,9 @@ impl World {
         Outcome::Dialed { member, reused, bulk: reused }
     }
 
-    fn release(&mut self, fate: Fate) -> Outcome {
+    fn release(&mut self, fate: Release) -> Outcome {
         let link = self.link.take().expect("a backend to let go");
-        if fate == Fate::Pool {
+        if fate == Release::Reuse {
             assert!(self.links[link].peer.is_quiet(), "only a quiet connection is used again");
             assert!(self.request_pipe.is_empty());
             let read = self.links[link].peer.taken;
@@ -387,7 +388,7 @@ impl World {
 
     fn finish(&mut self, persistence: Persistence) {
         assert!(self.link.is_none(), "an exchange ends without a backend connection");
-        let account = self.exchange.account();
+        let account = self.exchange.record();
         if account.status == 101 {
             self.tunnels.push(self.finished.len());
         }
@@ -403,7 +404,7 @@ impl World {
     }
 
     fn deadline(&self) -> Tick {
-        self.exchange.deadline(self.rules)
+        self.exchange.deadline(self.settings)
     }
 
     /// Time passes until the deadline, if there is one.
@@ -472,7 +473,7 @@ impl World {
         let at_rest = self.exchange.is_at_rest();
         Record {
             table: &setup().table,
-            limits: self.rules.head,
+            limits: self.settings.head,
             client: self.client,
             links: self.links,
             tunnels: self.tunnels,

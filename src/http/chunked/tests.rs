@@ -12,11 +12,11 @@ fn decode(wire: &[u8], cuts: &[usize]) -> Outcome {
     let mut at = 0;
     for &end in cuts.iter().chain([&wire.len()]) {
         loop {
-            let (used, found) = decoder.read(&wire[at..end]).map_err(|refusal| {
-                assert_eq!(refusal.status, 400);
+            let (used, found) = decoder.read(&wire[at..end]).map_err(|reply| {
+                assert_eq!(reply.status, 400);
                 assert_eq!(decoder.data_left(), 0);
                 assert!(decoder.read(b"0\r\n").is_err(), "a broken body was taken up again");
-                refusal.case
+                reply.reason
             })?;
             at += used;
             match found {
@@ -167,7 +167,7 @@ fn a_size_line_has_a_longest_length() {
     let longest = line(CHUNK_LINE_BYTES_MAX);
     assert_eq!(decode_all_ways("longest", longest.as_bytes()), Ok((b"x".to_vec(), Some(longest.len()))));
     let over = line(CHUNK_LINE_BYTES_MAX + 1);
-    assert_eq!(decode_all_ways("over", over.as_bytes()), Err(LINE_TOO_LONG.case));
+    assert_eq!(decode_all_ways("over", over.as_bytes()), Err(LINE_TOO_LONG.reason));
 }
 
 #[test]
@@ -175,12 +175,12 @@ fn extensions_have_a_limit_in_total_that_grows_with_content() {
     let chunk =
         |data: usize| format!("{data:x};{}\r\n{}\r\n", "a".repeat(900), "d".repeat(data)).into_bytes();
     let small = [chunk(1).repeat(19), b"0\r\n".to_vec()].concat();
-    assert_eq!(decode(&small, &[]), Err(LINE_TOO_LONG.case));
-    assert_eq!(decode(&small, &[5000, 9000, 16_384]), Err(LINE_TOO_LONG.case));
+    assert_eq!(decode(&small, &[]), Err(LINE_TOO_LONG.reason));
+    assert_eq!(decode(&small, &[5000, 9000, 16_384]), Err(LINE_TOO_LONG.reason));
     // A plain line takes nothing off the account, whether it comes whole or in pieces.
     let mixed = [b"1\r\nx\r\n".to_vec(), chunk(1)].concat().repeat(19);
-    assert_eq!(decode(&mixed, &[]), Err(LINE_TOO_LONG.case));
-    assert_eq!(decode(&mixed, &(0..mixed.len()).collect::<Vec<_>>()), Err(LINE_TOO_LONG.case));
+    assert_eq!(decode(&mixed, &[]), Err(LINE_TOO_LONG.reason));
+    assert_eq!(decode(&mixed, &(0..mixed.len()).collect::<Vec<_>>()), Err(LINE_TOO_LONG.reason));
     let large = [chunk(1000).repeat(100), b"0\r\n".to_vec()].concat();
     assert!(decode(&large, &[]).is_ok());
 }

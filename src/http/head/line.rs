@@ -8,9 +8,9 @@ use super::{
 };
 use crate::http::field::{Field, FieldSlots, is_token};
 use crate::http::limits::{EMPTY_LINES_MAX, FIELDS_CEILING, HeadLimits, METHOD_BYTES_MAX};
-use crate::http::refusal::Refusal;
+use crate::http::local_reply::LocalReply;
 
-const BARE_LINE_END: Refusal = Refusal::bad_request(BARE_LF);
+const BARE_LINE_END: LocalReply = LocalReply::bad_request(BARE_LF);
 
 /// Reads a request head, its start line first.
 #[cold]
@@ -18,7 +18,7 @@ pub(super) fn request<'h, 'b>(
     bytes: &'b [u8],
     slots: &'h mut FieldSlots<'b>,
     limits: &HeadLimits,
-) -> Result<Option<Parsed<'h, 'b, RequestLine<'b>>>, Refusal> {
+) -> Result<Option<Parsed<'h, 'b, RequestLine<'b>>>, LocalReply> {
     let Some(start) = skip_empty_lines(bytes)? else { return Ok(None) };
     let length = bytes.len() - start;
     let Some((line, fields_at)) = request_line(bytes, start, limits)? else {
@@ -36,7 +36,7 @@ pub(super) fn response<'h, 'b>(
     bytes: &'b [u8],
     slots: &'h mut FieldSlots<'b>,
     limits: &HeadLimits,
-) -> Result<Option<Parsed<'h, 'b, StatusLine<'b>>>, Refusal> {
+) -> Result<Option<Parsed<'h, 'b, StatusLine<'b>>>, LocalReply> {
     let Some((line, fields_at)) = status_line(bytes)? else {
         return incomplete(bytes.len(), limits, RESPONSE_HEAD_TOO_LARGE);
     };
@@ -47,7 +47,7 @@ pub(super) fn response<'h, 'b>(
 }
 
 /// Octets of the empty lines before a request line; `None` while the last of them is incomplete.
-fn skip_empty_lines(bytes: &[u8]) -> Result<Option<usize>, Refusal> {
+fn skip_empty_lines(bytes: &[u8]) -> Result<Option<usize>, LocalReply> {
     let mut start = 0;
     for _ in 0..=EMPTY_LINES_MAX {
         match &bytes[start..] {
@@ -59,7 +59,7 @@ fn skip_empty_lines(bytes: &[u8]) -> Result<Option<usize>, Refusal> {
         }
     }
     // RFC 9112 section 2.2 asks for at least one to be ignored; this many are noise.
-    Err(Refusal::bad_request("too many empty lines before the request"))
+    Err(LocalReply::bad_request("too many empty lines before the request"))
 }
 
 /// The request line at `start`, and where the fields behind it begin (RFC 9112 section 3).
@@ -67,8 +67,8 @@ fn request_line<'b>(
     bytes: &'b [u8],
     start: usize,
     limits: &HeadLimits,
-) -> Result<Option<(RequestLine<'b>, usize)>, Refusal> {
-    let malformed = Refusal::bad_request("malformed request line");
+) -> Result<Option<(RequestLine<'b>, usize)>, LocalReply> {
+    let malformed = LocalReply::bad_request("malformed request line");
     let rest = &bytes[start..];
     let method_end = rest.iter().position(|b| !is_token(&[*b]));
     let method = &rest[..method_end.unwrap_or(rest.len())];
@@ -91,7 +91,7 @@ fn request_line<'b>(
         b' ' if !target.is_empty() => {}
         // RFC 9112 appendix C.2.1: a request of HTTP/0.9 has no version.
         b'\r' | b'\n' if !target.is_empty() => {
-            return Err(Refusal::bad_request("no version in the request line"));
+            return Err(LocalReply::bad_request("no version in the request line"));
         }
         _ => return Err(malformed),
     }
@@ -101,9 +101,9 @@ fn request_line<'b>(
         Ok(Some((1, 0))) => Version::Http10,
         // RFC 9110 section 2.5: a minor version above one's own is read as one's own.
         Ok(Some((1, _))) => Version::Http11,
-        Ok(Some((0, 9))) => return Err(Refusal::bad_request("HTTP/0.9 is not served")),
+        Ok(Some((0, 9))) => return Err(LocalReply::bad_request("HTTP/0.9 is not served")),
         // RFC 9110 section 15.6.6; the preface of HTTP/2 (RFC 9113 section 3.4) is such a request line.
-        Ok(Some(_)) => return Err(Refusal { status: 505, case: "HTTP version not supported" }),
+        Ok(Some(_)) => return Err(LocalReply { status: 505, reason: "HTTP version not supported" }),
         Err(NoVersion) => return Err(malformed),
     };
     match &rest[VERSION_SHAPE.len()..] {
@@ -119,14 +119,14 @@ fn request_line<'b>(
 }
 
 /// The status line at the front, and where the fields behind it begin (RFC 9112 section 4).
-fn status_line(bytes: &[u8]) -> Result<Option<(StatusLine<'_>, usize)>, Refusal> {
-    let malformed = Refusal::bad_gateway("malformed status line");
+fn status_line(bytes: &[u8]) -> Result<Option<(StatusLine<'_>, usize)>, LocalReply> {
+    let malformed = LocalReply::bad_gateway("malformed status line");
     let version = match version(bytes) {
         Ok(None) => return Ok(None),
         Ok(Some((1, 0))) => Version::Http10,
         Ok(Some((1, _))) => Version::Http11,
-        Ok(Some(_)) => return Err(Refusal::bad_gateway("HTTP version not supported")),
-        Err(NoVersion) => return Err(Refusal::bad_gateway("not HTTP")),
+        Ok(Some(_)) => return Err(LocalReply::bad_gateway("HTTP version not supported")),
+        Err(NoVersion) => return Err(LocalReply::bad_gateway("not HTTP")),
     };
     let rest = &bytes[VERSION_SHAPE.len()..];
     match shaped(rest, b" ddd") {

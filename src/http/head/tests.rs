@@ -11,7 +11,7 @@ use crate::http::field::{is_token, slots};
 fn read_request<T>(
     wire: &[u8],
     limits: &HeadLimits,
-    then: impl FnOnce(Result<Option<Request<'_, '_>>, Refusal>) -> T,
+    then: impl FnOnce(Result<Option<Request<'_, '_>>, LocalReply>) -> T,
 ) -> T {
     let mut slots = slots();
     then(request(wire, &mut slots, limits))
@@ -22,7 +22,7 @@ fn read_response<T>(
     wire: &[u8],
     limits: &HeadLimits,
     asked: Method,
-    then: impl FnOnce(Result<Option<Response<'_, '_>>, Refusal>) -> T,
+    then: impl FnOnce(Result<Option<Response<'_, '_>>, LocalReply>) -> T,
 ) -> T {
     let mut slots = slots();
     then(response(wire, &mut slots, limits, asked))

@@ -289,8 +289,8 @@ fn golden_requests_are_taken() {
 fn golden_requests_are_refused() {
     for case in REFUSED {
         read_request(case.wire, &HeadLimits::DEFAULT, |read| {
-            let refusal = read.map(|request| request.map(|_| ())).expect_err(case.name);
-            assert_eq!((refusal.status, refusal.case), (case.status, case.case), "{}", case.name);
+            let reply = read.map(|request| request.map(|_| ())).expect_err(case.name);
+            assert_eq!((reply.status, reply.reason), (case.status, case.case), "{}", case.name);
         });
     }
 }
@@ -312,7 +312,7 @@ fn the_wire_is_borrowed_as_it_came() {
 /// The status of a request, 0 where it is incomplete, 200 where it is taken.
 fn status(wire: &[u8], limits: &HeadLimits) -> u16 {
     read_request(wire, limits, |read| match read {
-        Err(refusal) => refusal.status,
+        Err(reply) => reply.status,
         Ok(None) => 0,
         Ok(Some(_)) => 200,
     })

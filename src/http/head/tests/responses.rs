@@ -168,7 +168,7 @@ fn golden_responses_are_refused() {
 /// 502 where it is refused, 0 where it is incomplete, 200 where it is taken.
 fn status(wire: &[u8], limits: &HeadLimits) -> u16 {
     read_response(wire, limits, Method::Get, |read| match read {
-        Err(refusal) => refusal.status,
+        Err(reply) => reply.status,
         Ok(None) => 0,
         Ok(Some(_)) => 200,
     })

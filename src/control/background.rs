@@ -1,0 +1,140 @@
+//! Heavy work aside of the workers, in threads that wait behind them for the processor: reading and compiling a large file, and
+//! freeing what was in force before. Either takes a tenth of a second and more for a hundred thousand routes.
+
+use crate::config::{self, Config, Mark, Problems};
+use crate::net::process;
+use crate::worker::Snapshot;
+use std::io;
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, ScopedJoinHandle};
+use std::time::Duration;
+
+/// How soon it is looked whether the workers have let go of an old version: they take up the new one at their next turn.
+const LOOK_FIRST: Duration = Duration::from_millis(10);
+
+/// How seldom it is looked at last, where an exchange under way holds an old version for long.
+const LOOK_LAST: Duration = Duration::from_secs(10);
+
+/// Does some work in a thread of its own that waits behind all others, and waits for it. It is done here where no thread is left.
+pub(super) fn aside<T: Send>(work: impl Fn() -> T + Sync) -> T {
+    thread::scope(|scope| {
+        let apart = thread::Builder::new().name("reload".to_owned()).spawn_scoped(scope, || {
+            process::step_back();
+            work()
+        });
+        match apart.map(ScopedJoinHandle::join) {
+            Ok(Ok(done)) => done,
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(_) => work(),
+        }
+    })
+}
+
+/// Reads and checks the file aside.
+///
+/// The allocator has a region of memory for each thread. That of the thread which parses is left to the system as a whole when
+/// what is kept is copied out of it: what it holds beside that, thirty times the file for a moment, would else stay in pieces
+/// between what is kept.
+///
+/// # Errors
+/// As [`config::load_marked`].
+pub fn load(path: &Path) -> (Result<Config, Problems>, Option<Mark>) {
+    let (parsed, mark) = aside(|| config::load_marked(path));
+    let Ok(config) = &parsed else { return (parsed, mark) };
+    (Ok(config.clone()), mark)
+}
+
+/// What was in force before, until nobody holds it any more.
+#[derive(Debug)]
+pub(super) struct Reclaimer {
+    old: Sender<Old>,
+}
+
+#[derive(Debug)]
+struct Old {
+    version: Arc<Snapshot>,
+    /// Nobody else has it: it is here to be freed.
+    config: Config,
+}
+
+impl Reclaimer {
+    /// Starts the thread that frees.
+    ///
+    /// # Errors
+    /// No thread is left.
+    pub(super) fn start() -> io::Result<Self> {
+        let (old, received) = mpsc::channel();
+        thread::Builder::new().name("retired".to_owned()).spawn(move || free(&received))?;
+        Ok(Self { old })
+    }
+
+    /// Takes a version that is in force no more, and what it was made of.
+    pub(super) fn take(&self, version: Arc<Snapshot>, config: Config) {
+        let _ = self.old.send(Old { version, config });
+    }
+}
+
+/// Holds each version longer than anybody else does, so that no worker is the last: freeing a hundred thousand routes in its turn
+/// would have all of its clients wait for it.
+fn free(received: &Receiver<Old>) {
+    process::step_back();
+    let mut held: Vec<Arc<Snapshot>> = Vec::new();
+    let mut pause = LOOK_FIRST;
+    loop {
+        let next = if held.is_empty() {
+            received.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            received.recv_timeout(pause)
+        };
+        match next {
+            Ok(Old { version, config }) => {
+                held.push(version);
+                drop(config);
+                pause = LOOK_FIRST;
+            }
+            Err(RecvTimeoutError::Timeout) => pause = (pause * 2).min(LOOK_LAST),
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        // Nobody can come to hold a version again that is no longer published.
+        held.retain(|version| Arc::strong_count(version) > 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::publish::first;
+    use super::*;
+    use crate::config::parse;
+
+    #[test]
+    fn a_version_is_freed_here_and_not_before_others_let_go_of_it() {
+        let text = "[[routes]]\nname = \"a\"\nbackends = [{ url = \"http://127.0.0.1:1\" }]\n";
+        let config = parse(text, "apex.toml").unwrap();
+        let version = Arc::new(first(&config, 1024));
+        let (held, freed) = (Arc::clone(&version), Arc::downgrade(&version));
+        let (old, received) = mpsc::channel();
+        let retired = Reclaimer { old };
+        retired.take(version, config);
+        let thread = thread::spawn(move || free(&received));
+        // Here, as in a worker, it is let go of by another holder than the last.
+        while Arc::strong_count(&held) != 2 {
+            thread::yield_now();
+        }
+        drop(held);
+        while freed.strong_count() > 0 {
+            thread::yield_now();
+        }
+        drop(retired);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn work_is_done_apart_and_its_outcome_comes_back() {
+        let here = thread::current().id();
+        let (number, there) = aside(|| (7, thread::current().id()));
+        assert!(number == 7 && there != here);
+    }
+}

@@ -1,0 +1,20 @@
+//! The control side: everything around the workers while the process runs. Its start, the event loop that reacts to signals,
+//! reloads and upgrades, the listeners, the names of backends, the service manager. It publishes what workers go by, and touches
+//! nothing of theirs.
+
+mod background;
+mod event;
+mod event_loop;
+mod listeners;
+mod pid_file;
+mod publish;
+mod report;
+mod resolve;
+mod service_manager;
+mod start;
+mod upgrade;
+mod watch;
+
+pub use background::load;
+pub use start::serve;
+pub use upgrade::inherit::Inherited;

@@ -1,0 +1,65 @@
+//! What workers go by, made of a configuration and published to them.
+
+use super::resolve::Resolver;
+use crate::config::{Config, Server};
+use crate::exchange::{AccessLog, RequestIds, Settings};
+use crate::route::table::Table;
+use crate::worker::{Handle, Shared, Snapshot};
+use std::sync::Arc;
+
+/// Descriptors that are never given to clients: the log, signals, the resolver, a listener and an epoll a worker.
+const DESCRIPTORS_KEPT: u64 = 128;
+
+/// The first version, where `descriptors` may be open at a time.
+pub(super) fn first(config: &Config, descriptors: u64) -> Snapshot {
+    publish(config, None, connections_allowed(descriptors))
+}
+
+/// Client connections that the descriptor limit allows: a quarter of it is kept for backend connections and pipes. Where all
+/// clients have a request under way at once, a failing descriptor is an answer of 502, never a crash.
+fn connections_allowed(descriptors: u64) -> u32 {
+    let kept = DESCRIPTORS_KEPT.max(descriptors / 4);
+    u32::try_from(descriptors.saturating_sub(kept).max(16)).unwrap_or(u32::MAX)
+}
+
+/// What workers go by, made of a configuration. Backends are taken over from the table before.
+fn publish(config: &Config, previous: Option<&Snapshot>, connections_allowed: u32) -> Snapshot {
+    let server = &config.server;
+    Snapshot {
+        table: Table::compile(&config.routes, previous.map(|previous| &previous.table)),
+        settings: rules_of(server),
+        idle_timeout: server.idle_timeout,
+        backend_idle_timeout: server.backend_idle_timeout,
+        trusted: server.trusted_proxies.clone(),
+        connections_max: server.connections_max.unwrap_or(connections_allowed),
+    }
+}
+
+fn rules_of(server: &Server) -> Settings {
+    Settings {
+        head: server.head,
+        header_timeout: server.header_timeout,
+        connect_timeout: server.connect_timeout,
+        timeout: server.timeout,
+        via: server.via.clone(),
+        request_ids: if server.request_id { RequestIds::Made } else { RequestIds::Passed },
+        access_log: if server.access_log { AccessLog::On } else { AccessLog::Off },
+    }
+}
+
+/// Another version, with the names of its backends asked for. It is in force once it is published.
+pub(super) fn prepare(config: &Config, shared: &Shared, resolver: &Resolver, descriptors: u64) -> Snapshot {
+    let previous = shared.snapshot.load_full();
+    let published = publish(config, Some(&previous), connections_allowed(descriptors));
+    resolver.resolve(&published);
+    published
+}
+
+/// Puts another version in force, and gives back the one before, which exchanges may still go by. Workers take the new one up at
+/// their next turn.
+pub(super) fn put_in_force(published: Snapshot, shared: &Shared, workers: &[Handle]) -> Arc<Snapshot> {
+    let before = shared.snapshot.swap(Arc::new(published));
+    // A worker that sleeps would hold the old version, and what only it names, until its next event.
+    workers.iter().for_each(Handle::wake);
+    before
+}

@@ -1,0 +1,160 @@
+//! What the process was given when it was started: sockets by a service manager, or the place of another Apex, which is told when
+//! all is prepared, and leaves.
+
+use super::super::event::Event;
+use super::super::listeners::Passed;
+use super::protocol::{Message, Silence, Then, receive, send};
+use crate::net::handover::Channel;
+use crate::worker::Ownership;
+use listenfd::ListenFd;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
+
+/// It has the number of the process that runs, whose place is to be taken. What matters besides is on the standard input.
+pub(in crate::control) const VARIABLE: &str = "APEX_UPGRADE";
+
+/// The process that runs sends its sockets at once, and reads what it is told: one that takes so long is stuck.
+const PREDECESSOR_WAIT: Duration = Duration::from_secs(10);
+
+/// What the process was given.
+#[derive(Debug)]
+pub struct Inherited {
+    pub(in crate::control) passed: Vec<Passed<Vec<TcpListener>>>,
+    pub(in crate::control) predecessor: Option<Predecessor>,
+}
+
+/// The process whose place this one is about to take.
+#[derive(Debug)]
+pub(in crate::control) struct Predecessor {
+    channel: Arc<Channel>,
+}
+
+impl Inherited {
+    /// Takes what there is. Inherited descriptors are taken by way of the environment, which is edited: so it runs before any
+    /// thread.
+    ///
+    /// # Errors
+    /// In words: somebody's place is to be taken, and cannot be.
+    pub fn take() -> Result<Self, String> {
+        let activated = activated();
+        let Some(channel) = channel()? else { return Ok(Self { passed: activated, predecessor: None }) };
+        let passed = receive_all(&channel).map_err(|words| format!("the place of another: {words}"))?;
+        Ok(Self { passed, predecessor: Some(Predecessor { channel: Arc::new(channel) }) })
+    }
+}
+
+/// Listeners that the process was started with (systemd's `LISTEN_FDS`). Whoever opened them has them still.
+fn activated() -> Vec<Passed<Vec<TcpListener>>> {
+    let mut descriptors = ListenFd::from_env();
+    let mut passed: Vec<Passed<Vec<TcpListener>>> = Vec::new();
+    for index in 0..descriptors.len() {
+        let Ok(Some(socket)) = descriptors.take_tcp_listener(index) else { continue };
+        let Ok(asked) = socket.local_addr() else { continue };
+        match passed.iter_mut().find(|one| one.asked == asked) {
+            Some(one) => one.sockets.push(socket),
+            None => passed.push(Passed { asked, owner: Ownership::Shared, sockets: vec![socket] }),
+        }
+    }
+    passed
+}
+
+/// The channel to a process whose place is to be taken. The variable stays in the environment, and may reach who is no successor:
+/// it counts only with such a channel.
+fn channel() -> Result<Option<Channel>, String> {
+    let Some(number) = std::env::var_os(VARIABLE) else { return Ok(None) };
+    let Ok(channel) = Channel::from_standard_input() else { return Ok(None) };
+    // Were it another, its end would not be noticed, nor would ours by it.
+    let parent = std::os::unix::process::parent_id().to_string();
+    if number != parent.as_str() {
+        let number = number.display();
+        return Err(format!("the place of process {number} cannot be taken: the parent is {parent}"));
+    }
+    Ok(Some(channel))
+}
+
+/// Takes the sockets.
+fn receive_all(channel: &Channel) -> Result<Vec<Passed<Vec<TcpListener>>>, String> {
+    let next = || receive(channel, Some(PREDECESSOR_WAIT)).map_err(words);
+    match next()?.0 {
+        begin if begin == Message::begin() => {}
+        Message::Begin(version) => {
+            return Err(format!(
+                "it hands over in version {version}, which is not understood: a restart is needed"
+            ));
+        }
+        _ => return Err(String::from("it does not begin as it should")),
+    }
+    let mut passed: Vec<Passed<Vec<TcpListener>>> = Vec::new();
+    loop {
+        match (next()?, passed.last_mut()) {
+            ((Message::Listen(asked, owner), sockets), _) => passed.push(Passed { asked, owner, sockets }),
+            ((Message::More, more), Some(last)) => last.sockets.extend(more),
+            ((Message::End, _), _) => return Ok(passed),
+            _ => return Err(String::from("it says what it should not")),
+        }
+    }
+}
+
+fn words(silence: Silence) -> String {
+    match silence {
+        Silence::Closed => String::from("it was given up"),
+        Silence::Late => String::from("it says nothing"),
+        Silence::Other(words) => words,
+    }
+}
+
+impl Predecessor {
+    /// Says that all is prepared, and waits until this process may accept. Meanwhile the other one serves, and this one may end
+    /// without a loss.
+    ///
+    /// # Errors
+    /// In words: it is not to be.
+    pub(in crate::control) fn await_go(
+        &self,
+        unwanted: Vec<usize>,
+        events: &Sender<Event>,
+        received: &Receiver<Event>,
+    ) -> Result<Then, String> {
+        self.send(&Message::Ready(unwanted))?;
+        let (channel, events) = (Arc::clone(&self.channel), events.clone());
+        let listening = std::thread::Builder::new().name("handover".to_owned());
+        let spawned = listening.spawn(move || {
+            let go = match receive(&channel, None) {
+                Ok((Message::Go(then), _)) => Ok(then),
+                Ok(_) => Err(String::from("it says what it should not")),
+                Err(silence) => Err(words(silence)),
+            };
+            let goes = go.is_ok();
+            if events.send(Event::Go(go)).is_ok() && goes {
+                // It sends no more: this is the end of the channel, or of the process.
+                let _ = receive(&channel, None);
+                let _ = events.send(Event::Alone);
+            }
+        });
+        spawned.map_err(|error| error.to_string())?;
+        let mut reload = Then::Serve;
+        loop {
+            match received.recv() {
+                Ok(Event::Go(go)) => {
+                    return go.map(|then| if reload == Then::Reload { reload } else { then });
+                }
+                Ok(Event::Reload) => reload = Then::Reload,
+                Ok(Event::Leave) => return Err(String::from("told to leave before anything was served")),
+                Ok(Event::WorkerLeft) | Err(_) => return Err(String::from("a worker ended unasked")),
+                Ok(Event::FileChanged | Event::Upgrade | Event::Successor(_) | Event::Alone) => {}
+            }
+        }
+    }
+
+    /// Says that whoever comes is accepted here.
+    pub(in crate::control) fn done(&self) {
+        // Unheard, this process serves all the same.
+        let _ = self.send(&Message::Done);
+    }
+
+    fn send(&self, message: &Message) -> Result<(), String> {
+        send(&self.channel, message, &[], PREDECESSOR_WAIT)
+    }
+}

@@ -1,0 +1,66 @@
+//! The thread that watches the configuration file.
+
+use super::event::Event;
+use super::report::info;
+use crate::net::watch::Watch;
+use crate::worker::Epoch;
+use std::io;
+use std::path::Path;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+/// A change is read when nothing more has happened for so long: an editor writes, renames and touches in a row.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// How often the file is looked at where its path leads nowhere, and nobody could info when it does again.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Watches the file, and tells when it may read otherwise than before. The first time is soon: it may have changed since it was
+/// read, and before it was watched.
+///
+/// # Errors
+/// It cannot be watched, or no thread is left.
+pub(super) fn start(file: &Path, events: Sender<Event>) -> io::Result<()> {
+    let watch = Watch::file(file)?;
+    let file = file.to_path_buf();
+    std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
+        if let Err(error) = tell_changes(&file, watch, &events) {
+            info(format_args!("{} is watched no more: {error}", file.display()));
+        }
+    })?;
+    Ok(())
+}
+
+/// Goes on until nobody wants to know.
+fn tell_changes(file: &Path, mut watch: Watch, events: &Sender<Event>) -> io::Result<()> {
+    loop {
+        settle(&watch)?;
+        // The path may lead elsewhere now. It is watched there before it is read, so that nothing falls between.
+        let patience = match Watch::file(file) {
+            Ok(next) => {
+                watch = next;
+                None
+            }
+            Err(_) => Some(LOOK),
+        };
+        if events.send(Event::FileChanged).is_err() {
+            return Ok(());
+        }
+        while !watch.changed(patience)? && patience.is_none() {}
+    }
+}
+
+/// Waits until nothing has changed for a while.
+fn settle(watch: &Watch) -> io::Result<()> {
+    let epoch = Epoch::start();
+    let mut last = epoch.now();
+    loop {
+        let quiet = Duration::from_micros(epoch.now().since_us(last));
+        if quiet >= SETTLE {
+            return Ok(());
+        }
+        if watch.changed(Some(SETTLE.saturating_sub(quiet)))? {
+            last = epoch.now();
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! How far a message body has come, as its source frames it (RFC 9112 section 6.3), and how it goes to the sink.
+
+use crate::http::chunked::Decoder;
+use crate::http::framing::Framing;
+
+/// Where a body stands, as its source frames it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    /// So many octets are still to come, never 0.
+    Length(u64),
+    Chunked(Decoder),
+    /// The last chunk was read, the trailer section comes.
+    Trailers,
+    UntilClose,
+    /// All of it was taken from the source.
+    Done,
+}
+
+impl Body {
+    /// A body with that framing at its front, and how it goes on.
+    pub(super) fn framed_by(framing: Framing) -> (Self, Encoding) {
+        match framing {
+            Framing::None | Framing::Length(0) => (Self::Done, Encoding::AsIs),
+            Framing::Length(length) => (Self::Length(length), Encoding::AsIs),
+            Framing::Chunked => (Self::Chunked(Decoder::new()), Encoding::Chunked),
+            Framing::UntilClose => (Self::UntilClose, Encoding::AsIs),
+        }
+    }
+}
+
+/// How content goes to the sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    AsIs,
+    Chunked,
+    /// It is read and thrown away.
+    Discard,
+}
+
+/// A body ended before its framing said so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Truncated;

@@ -1,0 +1,82 @@
+//! Chunks that came framed as Apex would frame them: they go on as they are, size lines and all, as many as were read.
+//!
+//! Written anew they would be the same octets, one write a chunk. Anything else (extensions, leading zeros, upper case,
+//! trailers, a line that is not whole, a broken one) is left to the slow way, which judges it.
+
+use super::{Body, Buffers, COPY_MAX, Encoding, FRAMING_ROOM, Flow};
+use crate::http::chunked::{self, Decoder, Found};
+
+/// What stands at the front of the bytes as it would be written.
+struct Run {
+    /// Octets of framing and data.
+    length: usize,
+    /// Octets of framing among them.
+    framing: usize,
+    /// Where the body stands behind them.
+    body: Body,
+    /// The CRLF of the last chunk's data is not among them.
+    owes_crlf: bool,
+}
+
+impl Flow {
+    /// Hands on what can go on as it came; false where nothing can.
+    pub(super) fn pass_verbatim(&mut self, decoder: Decoder, buffers: &mut Buffers) -> bool {
+        if self.encoding != Encoding::Chunked {
+            return false;
+        }
+        let run = whole_chunks(self.incoming.unread(), decoder, self.owes_crlf);
+        if run.length == 0 {
+            return false;
+        }
+        self.content_bytes += (run.length - run.framing) as u64;
+        self.body = run.body;
+        self.owes_crlf = run.owes_crlf;
+        if run.length <= COPY_MAX && self.outgoing.room() >= run.length + FRAMING_ROOM {
+            self.outgoing.open(buffers).extend_from_slice(&self.incoming.unread()[..run.length]);
+            self.incoming.take(run.length);
+            self.incoming.forget();
+        } else {
+            self.direct = run.length;
+            self.direct_framing = run.framing;
+        }
+        true
+    }
+}
+
+/// The longest run at the front of `bytes`, which `decoder` is to read next.
+fn whole_chunks(bytes: &[u8], mut decoder: Decoder, mut owes_crlf: bool) -> Run {
+    let (mut length, mut framing) = (0, 0);
+    loop {
+        let rest = &bytes[length..];
+        let data_left = decoder.data_left();
+        if data_left > 0 {
+            let count = usize::try_from(data_left).unwrap_or(usize::MAX).min(rest.len());
+            decoder.take_data(count as u64);
+            length += count;
+            owes_crlf = decoder.data_left() == 0;
+            if !owes_crlf {
+                break;
+            }
+            continue;
+        }
+        let mut ahead = decoder;
+        let (used, size) = match ahead.read(rest) {
+            Ok((used, Found::Data)) => (used, ahead.data_left()),
+            // RFC 9112 section 7.1: the last chunk, then no trailers.
+            Ok((used, Found::Trailers)) if rest[used..].starts_with(b"\r\n") => (used, 0),
+            _ => break,
+        };
+        if !chunked::is_as_written(&rest[..used], size, owes_crlf) {
+            break;
+        }
+        owes_crlf = false;
+        if size == 0 {
+            let used = used + b"\r\n".len();
+            return Run { length: length + used, framing: framing + used, body: Body::Done, owes_crlf };
+        }
+        decoder = ahead;
+        length += used;
+        framing += used;
+    }
+    Run { length, framing, body: Body::Chunked(decoder), owes_crlf }
+}

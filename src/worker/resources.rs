@@ -1,0 +1,142 @@
+//! What a worker serves exchanges from: its clock, memory, pipes, backend connections, timers, counters and log lines. Everything
+//! of a worker but its clients and listeners, so that one client and all of this can be used at the same time.
+
+use super::client::{Active, Client, LocalSnapshot, LowWater};
+use super::clock::Clock;
+use super::idle::Idle;
+use super::shared::{Phase, Snapshot};
+use super::socket::Link;
+use super::trim::TcacheFloor;
+use super::wheel::{Wheel, schedule};
+use crate::base::{Key, SlotMap};
+use crate::base::{ObjectPool, Random, Tick};
+use crate::exchange::{Buffers, Env, Serving, Side};
+use crate::log::queue::Lines;
+use crate::metrics::Counters;
+use crate::net::pipe::Pipes;
+use crate::route::balance::Cursor;
+use mio::Poll;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Exchanges kept for later use; more go back to the allocator at once.
+pub(super) const SPARES_MAX: usize = 1024;
+
+/// No more than these are not worth a look at what was needed.
+pub(super) const SPARES_BASE: usize = 32;
+
+/// A client that is at rest when the process leaves, that connects meanwhile, or beyond the allowed number, has so long to send its
+/// request.
+pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// Microseconds between two troubles that a worker tells of.
+const COMPLAINT_PAUSE_US: u64 = 1_000_000;
+
+/// Tells the operator something. A worker never writes to the standard error itself, for that may block.
+pub type Report = fn(String);
+
+pub(super) struct Resources {
+    pub(super) number: usize,
+    pub(super) poll: Poll,
+    pub(super) clock: Clock,
+    pub(super) phase: Phase,
+    /// The version that new exchanges are given.
+    pub(super) local: LocalSnapshot,
+    /// For each pool of that version that has a choice, what balancing remembers.
+    pub(super) cursors: Vec<Cursor>,
+    pub(super) links: SlotMap<Link>,
+    pub(super) idle: Idle,
+    pub(super) buffers: Buffers,
+    pub(super) pipes: Pipes,
+    /// Exchanges for later use.
+    pub(super) spares: ObjectPool<Box<Active>>,
+    pub(super) wheel: Wheel<Key>,
+    /// Clients whose exchange waits for much, each once, and when they are to be looked at.
+    pub(super) low_water_waits: VecDeque<(Tick, Key)>,
+    pub(super) tcache_floor: TcacheFloor,
+    pub(super) random: Random,
+    pub(super) counters: Arc<Counters>,
+    pub(super) lines: Lines,
+    pub(super) report: Report,
+    /// When the operator was last told of a trouble, if ever.
+    pub(super) warned_at: Option<Tick>,
+}
+
+impl Resources {
+    /// What comes with a call of an exchange of that client.
+    #[inline]
+    pub(super) fn env<'a>(&'a mut self, client: &'a Client, local: &'a Snapshot) -> Env<'a> {
+        let serving = if self.phase == Phase::Serving { Serving::On } else { Serving::Leaving };
+        Env {
+            now: self.clock.now,
+            date: &self.clock.imf_date,
+            table: &local.table,
+            settings: &local.settings,
+            buffers: &mut self.buffers,
+            random: &mut self.random,
+            client: client.address.as_bytes(),
+            client_trusted: client.trusted,
+            serving: if client.over_limit { Serving::Full } else { serving },
+        }
+    }
+
+    /// An exchange for a client that had none, told what the client's events have told.
+    pub(super) fn begin(&mut self, client: &mut Client) -> Box<Active> {
+        let mut active = self.spares.take().unwrap_or_else(|| Box::new(Active::new(Rc::clone(&self.local))));
+        active.exchange.ready(Side::Client, std::mem::take(&mut client.readiness));
+        active
+    }
+
+    /// Takes back what an exchange held, and keeps it for later use.
+    pub(super) fn store(&mut self, mut active: Box<Active>) {
+        active.settle_pipes(&mut self.pipes, true);
+        for side in [Side::Client, Side::Backend] {
+            *active.low_water(side) = LowWater::ANY;
+            *active.corked(side) = false;
+        }
+        active.exchange.reset(&mut self.buffers);
+        if Rc::ptr_eq(&active.local, &self.local) {
+            self.spares.give(active);
+        }
+    }
+
+    /// Has the wheel ask about a client at `deadline`.
+    pub(super) fn schedule(&mut self, client: &mut Client, key: Key, deadline: Tick) {
+        client.deadline = deadline;
+        schedule(&mut self.wheel, &mut client.asked_at, deadline, key);
+    }
+
+    /// How long a client may be at rest. While the process leaves, its next request may be on the way: it has time for that.
+    pub(super) fn patience_at_rest(&self, local: &Snapshot) -> Duration {
+        if self.phase == Phase::Serving { local.idle_timeout } else { LAST_CALL.min(local.idle_timeout) }
+    }
+
+    /// Takes another version for new exchanges.
+    pub(super) fn take_version(&mut self, local: LocalSnapshot) {
+        self.local = local;
+        // Exchanges in store would keep the old version alive.
+        self.spares.clear();
+        // Nobody asks for connections to backends that went; those in use are closed when they are let go.
+        let table = &self.local.table;
+        for key in self.idle.drain_gone(|backend| table.has_backend(backend)) {
+            self.links.remove(key);
+        }
+        self.begin_cursors();
+    }
+
+    pub(super) fn begin_cursors(&mut self) {
+        self.cursors.clear();
+        self.cursors.resize(self.local.table.cursors(), Cursor::starting_at(self.number));
+    }
+
+    /// Tells the operator of a trouble; what comes soon after another is not told.
+    pub(super) fn warn(&mut self, words: std::fmt::Arguments<'_>) {
+        let now = self.clock.now;
+        if self.warned_at.is_none_or(|last| now.since_us(last) >= COMPLAINT_PAUSE_US) {
+            self.warned_at = Some(now);
+            (self.report)(format!("worker {}: {words}", self.number));
+        }
+    }
+}
