@@ -403,10 +403,11 @@ fn nothing_is_left_undone() {
 #[test]
 fn no_machine_is_named() {
     let mut all = rust_files();
-    for folder in [".ci", ".cargo", ".github", "benches", "deploy", "fuzz"] {
+    for folder in [".ci", ".cargo", ".github", "benches", "deploy", "docs", "examples", "fuzz", "tests"] {
         all.extend(files(folder, &["run", ".py", ".sh", ".yml", ".toml", ".md", ".service"]));
     }
-    for name in ["Cargo.toml", "apex.toml", "README.md", "CONTRIBUTING.md", "clippy.toml"] {
+    let documents = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
+    for name in ["Cargo.toml", "apex.toml", "clippy.toml"].into_iter().chain(documents) {
         all.extend(fs::read_to_string(root().join(name)).map(|text| (name.to_owned(), text)));
     }
     hold(&all, |_, source| check_paths(source));

@@ -18,6 +18,8 @@ use toml::de::{DeTable, DeValue};
 /// A kind of table: its name for messages, and its keys.
 #[derive(Debug)]
 pub(super) struct Shape {
+    /// Its TOML path; empty for the file itself.
+    pub(super) path: &'static str,
     /// Where a key of it stands, in words.
     pub(super) place: &'static str,
     /// Every key that it may hold.
@@ -25,10 +27,12 @@ pub(super) struct Shape {
 }
 
 /// The file itself.
-pub(super) const FILE: Shape = Shape { place: "at the top of the file", keys: &["server", "routes"] };
+pub(super) const FILE: Shape =
+    Shape { path: "", place: "at the top of the file", keys: &["server", "routes"] };
 
 /// `[server]`.
 pub(super) const SERVER: Shape = Shape {
+    path: "server",
     place: "in `[server]`",
     keys: &[
         "listen",
@@ -57,12 +61,17 @@ pub(super) const SERVER: Shape = Shape {
 
 /// One of `[[routes]]`.
 pub(super) const ROUTE: Shape = Shape {
+    path: "routes",
     place: "in `[[routes]]`",
     keys: &["name", "host", "path_prefix", "strip_prefix", "load_balancing", "body_bytes_max", "backends"],
 };
 
 /// One of a route's backends.
-pub(super) const BACKEND: Shape = Shape { place: "in a backend", keys: &["url", "weight"] };
+pub(super) const BACKEND: Shape =
+    Shape { path: "routes.backends", place: "in a backend", keys: &["url", "weight"] };
+
+/// Every kind of table.
+pub(super) const SHAPES: [&Shape; 4] = [&FILE, &SERVER, &ROUTE, &BACKEND];
 
 /// A table under the walk. Keys are taken out of it; what is left in the end is unknown.
 #[derive(Debug)]
@@ -335,7 +344,7 @@ fn printable(text: String) -> String {
 
 /// What to do about a key that `shape` does not have.
 fn unknown_hint(key: &str, shape: &Shape) -> String {
-    let elsewhere = [&FILE, &SERVER, &ROUTE, &BACKEND].into_iter().find(|other| other.keys.contains(&key));
+    let elsewhere = SHAPES.into_iter().find(|other| other.keys.contains(&key));
     if let Some(known) = nearest(key, shape.keys) {
         // `timeout_secs` in a route is near nothing there; but a key that is right elsewhere is no slip of the fingers.
         if elsewhere.is_none() {

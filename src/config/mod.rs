@@ -30,6 +30,12 @@ pub struct Config {
     pub routes: Vec<RouteSpec>,
 }
 
+/// Every key that a file may hold, by the TOML path of its table (empty for the top of the file): what documents are
+/// compared with.
+pub fn keys() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    file::SHAPES.iter().map(|shape| (shape.path, shape.keys))
+}
+
 /// Reads and checks the file at `path`.
 ///
 /// # Errors
