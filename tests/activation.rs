@@ -17,9 +17,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::time::Duration;
 use std::{env, fs, thread};
 use support::{SOON, all, echo, say, size};
 
@@ -35,10 +34,42 @@ const ANSWERS: u64 = 100;
 /// What clients have seen.
 #[derive(Default)]
 struct Seen {
-    answers: AtomicU64,
+    counts: Mutex<Counts>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Counts {
+    answers: u64,
     /// Kept connections that were closed before anything of the next answer came.
-    closed_at_rest: AtomicU64,
-    ends: AtomicBool,
+    closed_at_rest: u64,
+    ends: bool,
+    failed: bool,
+}
+
+impl Seen {
+    fn count(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.counts.lock().unwrap());
+        self.changed.notify_all();
+    }
+
+    /// Waits until that holds; false where it did not within `patience`.
+    fn wait(&self, patience: Duration, holds: impl Fn(&Counts) -> bool) -> bool {
+        let counts = self.counts.lock().unwrap();
+        let (counts, _) = self.changed.wait_timeout_while(counts, patience, |counts| !holds(counts)).unwrap();
+        holds(&counts)
+    }
+}
+
+/// Tells of a client that ends with a panic, so that nobody waits for it.
+struct FailureNotice<'a>(&'a Seen);
+
+impl Drop for FailureNotice<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.count(|counts| counts.failed = true);
+        }
+    }
 }
 
 /// A process with a copy of the listener as descriptor 3, told of as `sd_listen_fds(3)` says.
@@ -66,16 +97,15 @@ impl Activated {
     /// Tells it to leave, and waits until it has left, nothing cut.
     fn leave(mut self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        let deadline = Instant::now() + SOON;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(Instant::now() < deadline, "Apex does not leave");
-            thread::sleep(Duration::from_millis(1));
-        };
-        let mut said = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        // Its standard error ends with it.
+        let (mut stderr, (tell, told)) = (self.child.stderr.take().unwrap(), mpsc::channel());
+        thread::spawn(move || {
+            let mut said = String::new();
+            let read = stderr.read_to_string(&mut said);
+            let _ = tell.send(read.map(|_| said));
+        });
+        let said = told.recv_timeout(SOON).expect("Apex does not leave").unwrap();
+        let status = self.child.wait().unwrap();
         assert!(status.success() && said.contains("left, 0 exchange(s) cut"), "{status}: {said}");
     }
 }
@@ -123,17 +153,17 @@ fn run(to: SocketAddr, keeps: bool, seen: &Seen) {
         "GET /x HTTP/1.1\r\nHost: test\r\n\r\n",
         "POST /x HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello",
     ];
+    let _notice = FailureNotice(seen);
     let mut kept: Option<TcpStream> = None;
     for request in REQUESTS.iter().cycle() {
-        if seen.ends.load(Ordering::Relaxed) {
+        if seen.wait(PAUSE, |counts| counts.ends) {
             return;
         }
         if let Some(mut stream) = kept.take() {
             match ask(&mut stream, request) {
                 Ok(stays) => {
-                    seen.answers.fetch_add(1, Ordering::Relaxed);
+                    seen.count(|counts| counts.answers += 1);
                     kept = stays.then_some(stream);
-                    thread::sleep(PAUSE);
                     continue;
                 }
                 Err(error) => {
@@ -142,15 +172,14 @@ fn run(to: SocketAddr, keeps: bool, seen: &Seen) {
                         matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
                             || (error.kind() == io::ErrorKind::UnexpectedEof && text.is_empty());
                     assert!(closed, "on a kept connection: {error}");
-                    seen.closed_at_rest.fetch_add(1, Ordering::Relaxed);
+                    seen.count(|counts| counts.closed_at_rest += 1);
                 }
             }
         }
         let mut stream = connect(to).unwrap_or_else(|error| panic!("no connection: {error}"));
         let stays = ask(&mut stream, request).unwrap_or_else(|error| panic!("on a new connection: {error}"));
-        seen.answers.fetch_add(1, Ordering::Relaxed);
+        seen.count(|counts| counts.answers += 1);
         kept = (keeps && stays).then_some(stream);
-        thread::sleep(PAUSE);
     }
 }
 
@@ -188,23 +217,19 @@ fn nobody_is_lost_over_stops_and_starts() {
         if let Some(old) = old {
             old.leave();
         }
-        let before = seen.answers.load(Ordering::Relaxed);
-        let deadline = Instant::now() + SOON;
-        while seen.answers.load(Ordering::Relaxed) < before + ANSWERS {
-            assert!(!clients.iter().any(thread::JoinHandle::is_finished), "a client has failed");
-            assert!(Instant::now() < deadline, "round {round}: no answers");
-            thread::sleep(Duration::from_millis(1));
-        }
+        let enough = seen.counts.lock().unwrap().answers + ANSWERS;
+        let waited = seen.wait(SOON, |counts| counts.failed || counts.answers >= enough);
+        assert!(!seen.counts.lock().unwrap().failed, "a client has failed");
+        assert!(waited, "round {round}: no answers");
         apex = Some(new);
     }
-    seen.ends.store(true, Ordering::Relaxed);
+    seen.count(|counts| counts.ends = true);
     for client in clients {
         client.join().unwrap();
     }
     apex.unwrap().leave();
+    let Counts { answers, closed_at_rest, .. } = *seen.counts.lock().unwrap();
     say(&format!(
-        "{rounds} starts and stops: {} answers, {} kept connections closed at rest, no failure",
-        seen.answers.load(Ordering::Relaxed),
-        seen.closed_at_rest.load(Ordering::Relaxed)
+        "{rounds} starts and stops: {answers} answers, {closed_at_rest} kept connections closed at rest, no failure"
     ));
 }

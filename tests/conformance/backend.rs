@@ -6,13 +6,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A proxy closes a backend connection within this time of the backend's own close, or the case goes on without it.
 const CLOSES_WITHIN: Duration = Duration::from_secs(1);
-
-/// Between two looks whether a connection has ended.
-const LOOK: Duration = Duration::from_micros(300);
 
 /// Between two pieces of a reply, so that they come in two reads.
 pub const PIECE_GAP: Duration = Duration::from_millis(3);
@@ -40,6 +37,8 @@ struct State {
     log: Log,
     /// Each connection, less those that are being reset, with its thread.
     links: Vec<(Option<TcpStream>, JoinHandle<()>)>,
+    /// Connections whose threads have not ended.
+    open: usize,
     /// The peers of the connections that were accepted.
     peers: Vec<SocketAddr>,
 }
@@ -113,11 +112,9 @@ impl Backend {
             // The proxy sees the end, lets go of the connection, and so never uses it for the next case.
             let _ = socket.shutdown(Shutdown::Write);
         }
-        let deadline = Instant::now() + CLOSES_WITHIN;
+        let is_open = |state: &mut State| state.open > 0;
+        drop(self.shared.changed.wait_timeout_while(self.shared.state(), CLOSES_WITHIN, is_open).unwrap());
         for (socket, thread) in links {
-            while !thread.is_finished() && Instant::now() < deadline {
-                thread::sleep(LOOK);
-            }
             let _ = socket.map(|socket| socket.shutdown(Shutdown::Both));
             let _ = thread.join();
         }
@@ -131,10 +128,24 @@ fn accept(shared: &Arc<Shared>, socket: TcpStream, peer: SocketAddr) {
     let mut state = shared.state();
     let number = state.links.len();
     let serving = Arc::clone(shared);
-    let thread = thread::spawn(move || serve(&serving, number, reader));
+    state.open += 1;
+    let thread = thread::spawn(move || {
+        let _open = Open(&serving);
+        serve(&serving, number, reader);
+    });
     state.links.push((Some(socket), thread));
     state.peers.push(peer);
     shared.changed.notify_all();
+}
+
+/// A connection counts as open until its thread ends.
+struct Open<'a>(&'a Shared);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.state().open -= 1;
+        self.0.changed.notify_all();
+    }
 }
 
 /// One connection, to its end.

@@ -4,6 +4,8 @@
 //! directory that is taken off the front of the path of the file (for such a chroot; `TMPDIR` must then stand in it).
 
 use super::{SOON, Wire};
+use rustix::fd::OwnedFd;
+use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -15,9 +17,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
-
-/// Tries for a port that nobody else takes between its choice and its use.
-const PORT_TRIES: usize = 5;
 
 /// Between two looks at something that tells nobody when it changes.
 const LOOK: Duration = Duration::from_millis(5);
@@ -49,30 +48,27 @@ impl Apex {
 
     /// With variables of its environment, too.
     pub fn with_env(env: &[(&str, &str)], server: &str, routes: &str) -> Self {
-        Self::try_ports(free_addr, |addr, dir| {
+        Self::started_by(free_addr, |addr, dir| {
             fs::write(dir.file(), config(addr, server, routes)).unwrap();
             spawn(&binary(), env, &dir.file(), Stdio::null())
         })
     }
 
     /// Started by what `start` makes of an address and a folder with a file.
-    pub(super) fn try_ports(
-        mut choose: impl FnMut() -> SocketAddr,
-        mut start: impl FnMut(SocketAddr, &Dir) -> Child,
+    pub(super) fn started_by(
+        choose: impl FnOnce() -> SocketAddr,
+        start: impl FnOnce(SocketAddr, &Dir) -> Child,
     ) -> Self {
-        for _ in 0..PORT_TRIES {
-            let (dir, addr) = (Dir::new(), choose());
-            let mut child = start(addr, &dir);
-            let stdout = Lines::of(child.stdout.take().unwrap());
-            let stderr = Lines::of(child.stderr.take().unwrap());
-            let (serving, successors) = (Pid::from_child(&child), Vec::new());
-            let mut apex = Self { child, serving, successors, addr, dir, stdout, stderr };
-            let Err(status) = apex.await_listening() else { return apex };
-            let said = apex.stderr.all();
-            let is_taken = said.iter().any(|line| line.to_lowercase().contains("in use"));
-            assert!(is_taken, "Apex ended with {status}: {said:#?}");
+        let (dir, addr) = (Dir::new(), choose());
+        let mut child = start(addr, &dir);
+        let stdout = Lines::of(child.stdout.take().unwrap());
+        let stderr = Lines::of(child.stderr.take().unwrap());
+        let (serving, successors) = (Pid::from_child(&child), Vec::new());
+        let mut apex = Self { child, serving, successors, addr, dir, stdout, stderr };
+        if let Err(status) = apex.await_listening() {
+            panic!("Apex ended with {status}: {:#?}", apex.stderr.all());
         }
-        panic!("no free port in {PORT_TRIES} tries");
+        apex
     }
 
     /// Writes the file anew.
@@ -316,21 +312,17 @@ pub(super) fn spawn(program: &Path, variables: &[(&str, &str)], file: &Path, inp
         .unwrap()
 }
 
-/// An address that is free, and that this process gives no one else. It is below the ports that the kernel gives to outgoing
-/// connections: while nobody listens there, none of those takes it, here or at another of this machine's addresses.
+/// An address that stays reserved for the program under test while this process lives. A socket is bound to it and never listens:
+/// with `SO_REUSEADDR` at both (socket(7)) the program can listen there, and the kernel gives the port to nobody else.
 pub fn free_addr() -> SocketAddr {
-    const FIRST: u16 = 12_000;
-    const COUNT: u16 = 18_000;
-    static TRIED: AtomicU32 = AtomicU32::new(0);
-    loop {
-        // The process id spreads runs that share the machine.
-        let tried = TRIED.fetch_add(1, Ordering::Relaxed);
-        let step = std::process::id().wrapping_mul(61).wrapping_add(tried) % u32::from(COUNT);
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, FIRST + u16::try_from(step).unwrap()));
-        if TcpListener::bind(addr).is_ok() {
-            return addr;
-        }
-    }
+    static RESERVED: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).unwrap();
+    rustix::net::sockopt::set_socket_reuseaddr(&socket, true).unwrap();
+    rustix::net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let addr = SocketAddr::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap();
+    RESERVED.lock().unwrap().push(socket);
+    addr
 }
 
 /// A listener of this process.

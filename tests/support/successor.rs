@@ -16,7 +16,7 @@ impl Apex {
     /// Started by a link in a folder of its own, so that another program can be put into its place.
     pub fn linked(env: &[(&str, &str)], server: &str, routes: &str) -> Self {
         adopt_orphans();
-        Self::try_ports(free_addr, |addr, dir| {
+        Self::started_by(free_addr, |addr, dir| {
             fs::write(dir.file(), config(addr, server, routes)).unwrap();
             let link = dir.path("apex");
             symlink(binary(), &link).unwrap();
@@ -32,7 +32,7 @@ impl Apex {
         let env = [("LISTEN_FDS", "1"), ("LISTEN_FDS_FIRST_FD", "0")];
         let mut listener = Some(listener);
         let choose = || addr;
-        let apex = Self::try_ports(choose, |_, dir| {
+        let apex = Self::started_by(choose, |_, dir| {
             fs::write(dir.file(), config(addr, server, routes)).unwrap();
             let input = OwnedFd::from(listener.take().expect("it ended, but not for want of a port"));
             spawn(&binary(), &env, &dir.file(), Stdio::from(input))
