@@ -318,7 +318,9 @@ fn row(program: Program, length: Duration) -> String {
         assert_eq!([failed, misrouted, closed], [0; 3], "{}", tally.words());
         assert_eq!((most.processes, behind.processes), (1, 1));
     }
-    say(&format!("{program:?}: {}", tally.words()));
+    // Failures of a peer are what it is measured for: they are marked, so that nobody takes them for ours.
+    let owner = if program == Program::Apex { String::from("Apex") } else { format!("peer {program:?}") };
+    say(&format!("{owner}: {}", tally.words().replace("\n    ", &format!("\n    {owner}: "))));
     format!(
         "| {program:?} | {:.1} | {} | {} | {failed} | {misrouted} | {:.1} | {closed} | {} | {} | {:.1} | {:.1} | {:.1} |",
         f64::from(versions) / took.as_secs_f64(),
