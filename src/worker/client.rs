@@ -1,6 +1,7 @@
 //! A client connection as a worker holds it: small at rest, with an exchange while there is one.
 
 use super::shared::Snapshot;
+use super::wheel::Timer;
 use crate::base::Key;
 use crate::base::Tick;
 use crate::exchange::{ANY_BYTES, Exchange, Readiness, Side};
@@ -150,7 +151,7 @@ pub(super) struct Client {
     pub(super) readiness: Readiness,
     pub(super) deadline: Tick,
     /// When the wheel will ask; never after the deadline.
-    pub(super) asked_at: Tick,
+    pub(super) timer: Timer,
     /// The exchange under way; none at rest.
     pub(super) active: Option<Box<Active>>,
 }
@@ -166,7 +167,7 @@ impl Client {
             low_water_waits: false,
             readiness: Readiness::default(),
             deadline: Tick::NEVER,
-            asked_at: Tick::NEVER,
+            timer: Timer::UNSET,
             active: None,
         }
     }

@@ -5,7 +5,7 @@ use super::idle::Rested;
 use super::resources::Resources;
 use super::socket::Link;
 use super::token::token;
-use super::wheel::schedule;
+use super::wheel::Timer;
 use crate::base::Key;
 use crate::base::Tick;
 use crate::exchange::{ANY_BYTES, Outcome, Release, Side};
@@ -108,7 +108,7 @@ impl Resources {
                 link.user = Some(client);
                 return Some(key);
             }
-            self.links.remove(key);
+            self.close_link(key);
         }
     }
 
@@ -134,7 +134,7 @@ impl Resources {
             user: Some(client),
             bulk: false,
             deadline: Tick::NEVER,
-            asked_at: Tick::NEVER,
+            timer: Timer::UNSET,
         };
         Ok(self.links.insert(link))
     }
@@ -158,40 +158,44 @@ impl Resources {
             && self.links.get(key).is_some_and(|link| !self.local.table.has_backend(link.backend));
         let low_water = std::mem::replace(active.low_water(Side::Backend), LowWater::ANY);
         if release == Release::Close || is_gone {
-            self.links.remove(key);
+            self.close_link(key);
             return;
         }
         let Some(link) = self.links.get_mut(key) else { return };
         if low_water.octets > ANY_BYTES && socket::tell_from(&link.socket, ANY_BYTES).is_err() {
-            self.links.remove(key);
+            self.close_link(key);
             return;
         }
         link.user = None;
         link.bulk = active.exchange.had_bulk();
         link.deadline = self.clock.now.after(self.local.backend_idle_timeout);
-        schedule(&mut self.wheel, &mut link.asked_at, link.deadline, key);
+        self.wheel.schedule(&mut link.timer, link.deadline, key);
         if self.idle.park(link.backend, key).is_err() {
-            self.links.remove(key);
+            self.close_link(key);
+        }
+    }
+
+    /// Closes a backend connection, if it is still there.
+    pub(super) fn close_link(&mut self, key: Key) {
+        if let Some(mut link) = self.links.remove(key) {
+            self.wheel.cancel(&mut link.timer);
         }
     }
 
     /// The wheel asks about a backend connection.
-    pub(super) fn link_due(&mut self, at: Tick, key: Key) {
+    pub(super) fn link_due(&mut self, key: Key) {
         let now = self.clock.now;
         let Some(link) = self.links.get_mut(key) else { return };
-        if link.asked_at != at {
-            return;
-        }
-        link.asked_at = Tick::NEVER;
+        link.timer.was_asked();
         if link.user.is_some() {
             // It is asked about again when it rests again.
             return;
         }
         if link.deadline > now {
-            schedule(&mut self.wheel, &mut link.asked_at, link.deadline, key);
+            self.wheel.schedule(&mut link.timer, link.deadline, key);
         } else {
             self.idle.forget(link.backend, key);
-            self.links.remove(key);
+            self.close_link(key);
         }
     }
 }
@@ -217,8 +221,8 @@ mod tests {
         let mut park = || {
             let socket = socket::connect(listener.local_addr().unwrap()).unwrap();
             let peer = listener.accept().unwrap().0;
-            let (deadline, asked_at) = (Tick::NEVER, Tick::NEVER);
-            let link = Link { socket, backend, user: None, bulk: false, deadline, asked_at };
+            let (deadline, timer) = (Tick::NEVER, Timer::UNSET);
+            let link = Link { socket, backend, user: None, bulk: false, deadline, timer };
             let key = resources.links.insert(link);
             resources.idle.park(backend, key).unwrap();
             (key, peer)

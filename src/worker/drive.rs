@@ -120,7 +120,8 @@ impl Worker {
     }
 
     fn remove_client(&mut self, key: Key) -> Option<Client> {
-        let client = self.clients.remove(key)?;
+        let mut client = self.clients.remove(key)?;
+        self.resources.wheel.cancel(&mut client.timer);
         self.shared.connections.fetch_sub(1, Ordering::Relaxed);
         self.resources.counters.connections_closed.add(1);
         Some(client)

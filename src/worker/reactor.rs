@@ -120,7 +120,7 @@ pub(super) struct Worker {
     /// When listeners are to be looked at that were paused, or that are to close.
     pub(super) accept_again: Tick,
     pub(super) clients: SlotMap<Client>,
-    pub(super) due: Vec<(Tick, Key)>,
+    pub(super) due: Vec<Key>,
     /// Clients that had more to do than one turn allows.
     pub(super) queue: VecDeque<Key>,
     /// When memory that was not needed is given back; never, while there is none.
@@ -164,7 +164,7 @@ impl Worker {
             mailbox,
             accept_again: Tick::NEVER,
             clients: SlotMap::new(Kind::Client as u8),
-            due: Vec::with_capacity(mapped::<(Tick, Key)>()),
+            due: Vec::with_capacity(mapped::<Key>()),
             queue: VecDeque::with_capacity(mapped::<Key>()),
             trim_at: Tick::NEVER,
             trim_looks: 0,
@@ -290,7 +290,7 @@ impl Worker {
         let Some(link) = self.resources.links.get(key) else { return };
         if link.user.is_none() && (event.is_readable() || event.is_read_closed() || event.is_error()) {
             self.resources.idle.forget(link.backend, key);
-            self.resources.links.remove(key);
+            self.resources.close_link(key);
         }
     }
 
@@ -338,24 +338,20 @@ impl Worker {
     fn ask_those_due(&mut self) {
         let mut due = std::mem::take(&mut self.due);
         self.resources.wheel.expire(self.resources.clock.now, &mut due);
-        for (at, key) in due.drain(..) {
+        for key in due.drain(..) {
             match Kind::of(key) {
-                Kind::Client => self.client_due(at, key),
-                Kind::Backend => self.resources.link_due(at, key),
+                Kind::Client => self.client_due(key),
+                Kind::Backend => self.resources.link_due(key),
                 Kind::Control | Kind::Listener => {}
             }
         }
         self.due = due;
     }
 
-    fn client_due(&mut self, at: Tick, key: Key) {
+    fn client_due(&mut self, key: Key) {
         let now = self.resources.clock.now;
         let Some(client) = self.clients.get_mut(key) else { return };
-        if client.asked_at != at {
-            // An earlier question was put in front of this one.
-            return;
-        }
-        client.asked_at = Tick::NEVER;
+        client.timer.was_asked();
         if client.deadline > now {
             let deadline = client.deadline;
             self.resources.schedule(client, key, deadline);

@@ -7,7 +7,7 @@ use super::idle::Idle;
 use super::shared::{Phase, Snapshot};
 use super::socket::Link;
 use super::trim::TcacheFloor;
-use super::wheel::{Wheel, schedule};
+use super::wheel::Wheel;
 use crate::base::{Key, SlotMap};
 use crate::base::{ObjectPool, Random, Tick};
 use crate::exchange::{Buffers, Env, Serving, Side};
@@ -105,7 +105,7 @@ impl Resources {
     /// Has the wheel ask about a client at `deadline`.
     pub(super) fn schedule(&mut self, client: &mut Client, key: Key, deadline: Tick) {
         client.deadline = deadline;
-        schedule(&mut self.wheel, &mut client.asked_at, deadline, key);
+        self.wheel.schedule(&mut client.timer, deadline, key);
     }
 
     /// How long a client may be at rest. While the process leaves, its next request may be on the way: it has time for that.
@@ -121,7 +121,7 @@ impl Resources {
         // Nobody asks for connections to backends that went; those in use are closed when they are let go.
         let table = &self.local.table;
         for key in self.idle.drain_gone(|backend| table.has_backend(backend)) {
-            self.links.remove(key);
+            self.close_link(key);
         }
         self.begin_cursors();
     }

@@ -1,6 +1,7 @@
 //! What a worker holds for a listener and for a backend connection. What it holds for a client is in `client`.
 
 use super::listen_group::ListenGroup;
+use super::wheel::Timer;
 use crate::base::Key;
 use crate::base::Tick;
 use crate::route::backend::BackendId;
@@ -66,5 +67,5 @@ pub(super) struct Link {
     /// The last response that came by it was long.
     pub(super) bulk: bool,
     pub(super) deadline: Tick,
-    pub(super) asked_at: Tick,
+    pub(super) timer: Timer,
 }

@@ -104,7 +104,7 @@ impl Worker {
         resources.wheel.trim();
         resources.low_water_waits.shrink_to(mapped::<(Tick, Key)>());
         // Both are empty between turns, but for what goes on in the next.
-        self.due.shrink_to(mapped::<(Tick, Key)>());
+        self.due.shrink_to(mapped::<Key>());
         self.queue.shrink_to(mapped::<Key>());
         if resources.spares.trim() | resources.buffers.trim() {
             resources.tcache_floor.exchange();

@@ -1,9 +1,10 @@
 //! The timer wheel: which connections are to be asked about their deadline, and when.
 //!
 //! It is lazy. Activity writes a later deadline into the connection and never touches the wheel; when the wheel's own time
-//! comes, it hands the token out, and the owner, who knows the deadline, acts or inserts the token anew. So a connection
-//! costs the wheel one entry a timeout, however much goes through it. Entries are never taken out before their time: a
-//! token whose connection is gone is told by its generation.
+//! comes, it hands the token out, and the owner, who knows the deadline, acts or schedules anew.
+//!
+//! An owner keeps a [`Timer`] for its whole life and cancels it at its end: then its entry is unlinked and used again. So the
+//! wheel holds one entry a connection, however many connections came and went.
 //!
 //! The wheel knows no clock: the time is an argument.
 
@@ -16,15 +17,42 @@ pub(super) const SLOT_US: u64 = 64_000;
 /// Slots of the wheel, a power of two. One revolution takes 65 seconds, and longer timeouts are asked once a revolution.
 pub(super) const SLOTS: usize = 1024;
 
-/// The end of a slot's list.
+/// The end of a list, and the index of a timer that has no entry yet.
 const NONE: u32 = u32::MAX;
 
+/// What an entry is that is in no list of a slot: free, ...
+const FREE: u32 = u32::MAX - 1;
+/// ... or its owner's, handed out and not scheduled anew.
+const HANDED_OUT: u32 = u32::MAX - 2;
+/// The entry before the first of slot `n` is `FIRST_OF_SLOT + n`. Indexes of entries are lower.
+const FIRST_OF_SLOT: u32 = 1 << 31;
+
+/// A doubly linked list runs through the entries of each slot, so that any one can be taken out at once.
 #[derive(Debug, Clone, Copy)]
 struct Node<T> {
-    at: Tick,
     token: T,
-    /// The next node of the same slot, or of the free list.
+    /// The next entry of the same slot, or of the free list.
     next: u32,
+    /// The entry before, or one of the constants above.
+    previous: u32,
+}
+
+/// An owner's entry in a wheel. It is to be cancelled before it is dropped.
+#[derive(Debug)]
+pub(super) struct Timer {
+    /// When the wheel asks; [`Tick::NEVER`] while it does not.
+    at: Tick,
+    node: u32,
+}
+
+impl Timer {
+    /// One that was never scheduled, and has no entry yet.
+    pub(super) const UNSET: Self = Self { at: Tick::NEVER, node: NONE };
+
+    /// It was handed out: it is to be scheduled again if it is to be asked about again.
+    pub(super) fn was_asked(&mut self) {
+        self.at = Tick::NEVER;
+    }
 }
 
 /// Tokens by the time at which they are to be asked about.
@@ -33,6 +61,10 @@ pub(super) struct Wheel<T> {
     /// All entries, in one piece of memory that grows to the most there ever were at a time.
     nodes: Vec<Node<T>>,
     free: u32,
+    /// Entries that are free.
+    free_count: usize,
+    /// Entries that were freed since memory was last given back.
+    freed: usize,
     /// The first entry of each slot. Slot number `n` (time divided by [`SLOT_US`]) stands at `n % SLOTS`.
     heads: Box<[u32; SLOTS]>,
     /// One bit a slot: it has entries.
@@ -53,39 +85,44 @@ impl<T: Copy> Wheel<T> {
         Self {
             nodes: Vec::with_capacity(mapped::<Node<T>>()),
             free: NONE,
+            free_count: 0,
+            freed: 0,
             heads: Box::new([NONE; SLOTS]),
             filled: [0; SLOTS / 64],
             front: 0,
         }
     }
 
-    /// Asks for `token` to be handed out at `at`: never before, unless `at` is more than a revolution away, and up to one
-    /// slot after. A time that is past is handed out with the next slot.
+    /// Asks for `token` to be handed out by `deadline`, unless it is before anyway: activity that moves a deadline back costs
+    /// nothing here. It is never handed out before the time it was scheduled for, unless that is more than a revolution away,
+    /// and up to one slot after. A time that is past is handed out with the next slot.
     ///
     /// # Panics
-    /// At 2³² - 1 entries, which connections bounded by descriptors cannot make.
-    pub(super) fn insert(&mut self, at: Tick, token: T) {
-        // Rounded up: when the slot's time has come, that of all its entries has.
-        let number = at.0.div_ceil(SLOT_US).clamp(self.front, self.front + (SLOTS as u64 - 1));
-        let slot = slot_of(number);
-        let node = Node { at, token, next: self.heads[slot] };
-        self.heads[slot] = if self.free == NONE {
-            let index = u32::try_from(self.nodes.len()).ok().filter(|&index| index != NONE);
-            self.nodes.push(node);
-            index.expect("a worker has fewer than 2^32 - 1 timers")
-        } else {
-            let index = self.free;
-            let group = &mut self.nodes[index as usize];
-            self.free = group.next;
-            *group = node;
-            index
-        };
-        self.filled[slot / 64] |= 1 << (slot % 64);
+    /// At 2³¹ entries, which connections bounded by descriptors cannot make.
+    #[inline]
+    pub(super) fn schedule(&mut self, timer: &mut Timer, deadline: Tick, token: T) {
+        if deadline < timer.at {
+            self.insert(timer, deadline, token);
+        }
     }
 
-    /// Moves every entry whose time has come into `due`, with the time it was inserted for (which lies after `now` only
-    /// if it was more than a revolution away). Slots come in their order, entries of one slot in no order to rely on.
-    pub(super) fn expire(&mut self, now: Tick, due: &mut Vec<(Tick, T)>) {
+    /// The owner is at its end: its entry is free for another.
+    pub(super) fn cancel(&mut self, timer: &mut Timer) {
+        let index = std::mem::replace(timer, Timer::UNSET).node;
+        if index == NONE {
+            return;
+        }
+        self.unlink(index);
+        let node = &mut self.nodes[index as usize];
+        (node.previous, node.next) = (FREE, self.free);
+        self.free = index;
+        self.free_count += 1;
+        self.freed += 1;
+    }
+
+    /// Moves every token whose time has come into `due`: for each, [`Timer::was_asked`] is to be called. Slots come in their
+    /// order, tokens of one slot in no order to rely on.
+    pub(super) fn expire(&mut self, now: Tick, due: &mut Vec<T>) {
         let last = now.0 / SLOT_US;
         while let Some(number) = self.first_filled().filter(|&number| number <= last) {
             let slot = slot_of(number);
@@ -93,10 +130,9 @@ impl<T: Copy> Wheel<T> {
             let mut index = std::mem::replace(&mut self.heads[slot], NONE);
             while index != NONE {
                 let node = &mut self.nodes[index as usize];
-                due.push((node.at, node.token));
-                let next = std::mem::replace(&mut node.next, self.free);
-                self.free = index;
-                index = next;
+                due.push(node.token);
+                node.previous = HANDED_OUT;
+                index = node.next;
             }
         }
         self.front = self.front.max(last + 1);
@@ -108,18 +144,79 @@ impl<T: Copy> Wheel<T> {
         self.first_filled().map_or(Tick::NEVER, |number| Tick(number * SLOT_US))
     }
 
-    /// It has no entries, and room for many.
+    /// It has room for many more entries than there are. Where entries that are left stand at its end, so that giving back did
+    /// little, that is not tried again before many more were freed.
     pub(super) fn has_surplus(&self) -> bool {
-        self.nodes.capacity() > mapped::<Node<T>>() && self.first_filled().is_none()
+        let capacity = self.nodes.capacity();
+        let count = self.nodes.len() - self.free_count;
+        capacity > mapped::<Node<T>>() && count * 4 <= capacity && self.freed * 4 >= capacity
     }
 
-    /// Gives back what it has not needed since it became empty, if it is.
+    /// Gives back the memory after the last entry, where there is room for many more than there are.
     pub(super) fn trim(&mut self) {
-        if self.has_surplus() {
-            self.nodes.clear();
-            self.nodes.shrink_to(mapped::<Node<T>>());
-            self.free = NONE;
+        if !self.has_surplus() {
+            return;
         }
+        let last = self.nodes.iter().rposition(|node| node.previous != FREE);
+        self.nodes.truncate(last.map_or(0, |last| last + 1));
+        self.nodes.shrink_to(mapped::<Node<T>>());
+        (self.free, self.free_count, self.freed) = (NONE, 0, 0);
+        for index in (0..self.nodes.len()).rev() {
+            if self.nodes[index].previous == FREE {
+                self.nodes[index].next = self.free;
+                self.free = index_of(index);
+                self.free_count += 1;
+            }
+        }
+    }
+
+    fn insert(&mut self, timer: &mut Timer, at: Tick, token: T) {
+        // Rounded up: when the slot's time has come, that of all its entries has.
+        let number = at.0.div_ceil(SLOT_US).clamp(self.front, self.front + (SLOTS as u64 - 1));
+        let slot = slot_of(number);
+        let index = self.node_of(timer, token);
+        timer.at = at;
+        let next = std::mem::replace(&mut self.heads[slot], index);
+        if let Some(next) = self.nodes.get_mut(next as usize) {
+            next.previous = index;
+        }
+        self.nodes[index as usize] = Node { token, next, previous: FIRST_OF_SLOT + index_of(slot) };
+        self.filled[slot / 64] |= 1 << (slot % 64);
+    }
+
+    /// The timer's entry, out of any list; one of the free ones or a new one where it has none.
+    fn node_of(&mut self, timer: &mut Timer, token: T) -> u32 {
+        if timer.node != NONE {
+            self.unlink(timer.node);
+        } else if self.free == NONE {
+            timer.node = index_of(self.nodes.len());
+            self.nodes.push(Node { token, next: NONE, previous: HANDED_OUT });
+        } else {
+            timer.node = self.free;
+            self.free = self.nodes[timer.node as usize].next;
+            self.free_count -= 1;
+        }
+        timer.node
+    }
+
+    /// Takes an entry out of the list of its slot, if it is in one.
+    fn unlink(&mut self, index: u32) {
+        let Node { next, previous, .. } = self.nodes[index as usize];
+        match previous {
+            HANDED_OUT => return,
+            FIRST_OF_SLOT..FREE => {
+                let slot = (previous - FIRST_OF_SLOT) as usize;
+                self.heads[slot] = next;
+                if next == NONE {
+                    self.filled[slot / 64] &= !(1 << (slot % 64));
+                }
+            }
+            _ => self.nodes[previous as usize].next = next,
+        }
+        if let Some(next) = self.nodes.get_mut(next as usize) {
+            next.previous = previous;
+        }
+        self.nodes[index as usize].previous = HANDED_OUT;
     }
 
     /// The number of the first slot from the front that has entries: at most 17 words are looked at.
@@ -140,12 +237,10 @@ impl<T: Copy> Wheel<T> {
     }
 }
 
-/// Makes the wheel ask at `deadline`, unless it does so before anyway.
-pub(super) fn schedule<T: Copy>(wheel: &mut Wheel<T>, asked_at: &mut Tick, deadline: Tick, token: T) {
-    if deadline < *asked_at {
-        *asked_at = deadline;
-        wheel.insert(deadline, token);
-    }
+/// The index of an entry, or of a slot.
+fn index_of(number: usize) -> u32 {
+    let index = u32::try_from(number).ok().filter(|&index| index < FIRST_OF_SLOT);
+    index.expect("a worker has fewer than 2^31 timers")
 }
 
 /// Where the slot of that number stands.
@@ -157,20 +252,28 @@ const fn slot_of(number: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Random;
 
     const REVOLUTION_US: u64 = SLOT_US * SLOTS as u64;
 
     fn expired(wheel: &mut Wheel<u32>, now: u64) -> Vec<u32> {
         let mut due = Vec::new();
         wheel.expire(Tick(now), &mut due);
-        due.into_iter().map(|(_, token)| token).collect()
+        due
+    }
+
+    /// A timer that is scheduled once.
+    fn timer<T: Copy>(wheel: &mut Wheel<T>, at: u64, token: T) -> Timer {
+        let mut timer = Timer::UNSET;
+        wheel.schedule(&mut timer, Tick(at), token);
+        timer
     }
 
     #[test]
     fn never_early_and_at_most_a_slot_late() {
         for at in [0, 1, SLOT_US - 1, SLOT_US, SLOT_US + 1, 30_000_000, REVOLUTION_US - SLOT_US] {
             let mut wheel = Wheel::new();
-            wheel.insert(Tick(at), 7);
+            timer(&mut wheel, at, 7);
             if at > 0 {
                 assert_eq!(expired(&mut wheel, at - 1), [], "{at}");
             }
@@ -190,28 +293,26 @@ mod tests {
         let mut wheel = Wheel::new();
         let now = 100 * SLOT_US + 5;
         assert_eq!(expired(&mut wheel, now), []);
-        wheel.insert(Tick(3), 1);
+        timer(&mut wheel, 3, 1);
         assert_eq!(wheel.next(), Tick(101 * SLOT_US));
         assert_eq!(expired(&mut wheel, now), []);
         assert_eq!(expired(&mut wheel, 101 * SLOT_US), [1]);
     }
 
     #[test]
-    fn what_is_far_is_asked_within_a_revolution_and_keeps_its_time() {
+    fn what_is_far_is_asked_within_a_revolution() {
         let mut wheel = Wheel::new();
         let at = Tick(10 * REVOLUTION_US + 1);
-        wheel.insert(at, 'a');
-        let mut asked = 0;
-        let mut due = Vec::new();
-        let mut now = 0;
+        let mut timer = timer(&mut wheel, at.0, 'a');
+        let (mut asked, mut now, mut due) = (0, 0, Vec::new());
         while wheel.next() != Tick::NEVER {
             now = wheel.next().0;
             wheel.expire(Tick(now), &mut due);
-            let (inserted, token) = due.pop().unwrap();
-            assert_eq!((inserted, token, due.len()), (at, 'a', 0));
+            assert_eq!((due.pop(), due.len()), (Some('a'), 0));
             asked += 1;
-            if inserted.0 > now {
-                wheel.insert(inserted, token);
+            timer.was_asked();
+            if at.0 > now {
+                wheel.schedule(&mut timer, at, 'a');
             }
         }
         assert!(asked <= 12, "{asked}");
@@ -222,64 +323,97 @@ mod tests {
     fn a_long_pause_hands_everything_out() {
         let mut wheel = Wheel::new();
         for token in 0..1000 {
-            wheel.insert(Tick(u64::from(token) * 60_000), token);
+            timer(&mut wheel, u64::from(token) * 60_000, token);
         }
         let mut all = expired(&mut wheel, 5 * REVOLUTION_US);
         all.sort_unstable();
         assert!(all.into_iter().eq(0..1000));
-        wheel.insert(Tick(5 * REVOLUTION_US + 1), 1);
+        timer(&mut wheel, 5 * REVOLUTION_US + 1, 1);
         assert_eq!(expired(&mut wheel, 5 * REVOLUTION_US + SLOT_US), [1]);
     }
 
+    /// 20,000 connections a second for 100 s, each with a deadline a minute away, of which 50 are there at a time.
     #[test]
-    fn a_warm_wheel_does_not_grow() {
+    fn it_grows_with_the_number_of_connections_and_not_with_their_rate() {
         let mut wheel = Wheel::new();
-        let mut due = Vec::new();
-        for turn in 0..10_000_u64 {
-            let now = Tick(turn * 10_000);
-            due.clear();
-            wheel.expire(now, &mut due);
-            wheel.insert(Tick(now.0 + 1_000_000), turn);
+        let mut open = std::collections::VecDeque::new();
+        for number in 0..2_000_000_u32 {
+            let now = u64::from(number) * 50;
+            if number % 1000 == 0 {
+                assert_eq!(expired(&mut wheel, now), []);
+            }
+            open.push_back(timer(&mut wheel, now + 65_000_000, number));
+            if open.len() > 50 {
+                wheel.cancel(&mut open.pop_front().unwrap());
+            }
         }
-        // One a 10 ms, each for a second and a slot.
-        assert!(wheel.nodes.len() <= 108, "{}", wheel.nodes.len());
+        assert_eq!(wheel.nodes.len(), 51);
+        for timer in &mut open {
+            wheel.cancel(timer);
+        }
+        assert_eq!((wheel.next(), wheel.free_count), (Tick::NEVER, 51));
     }
 
     #[test]
-    fn an_empty_wheel_gives_back_what_many_entries_took() {
+    fn what_is_earlier_moves_and_what_is_later_stays() {
+        let mut wheel = Wheel::new();
+        let mut one = timer(&mut wheel, 10 * SLOT_US, 1);
+        wheel.schedule(&mut one, Tick(20 * SLOT_US), 1);
+        assert_eq!(wheel.next(), Tick(10 * SLOT_US));
+        wheel.schedule(&mut one, Tick(5 * SLOT_US), 1);
+        assert_eq!((expired(&mut wheel, 5 * SLOT_US), wheel.next()), (vec![1], Tick::NEVER));
+        one.was_asked();
+        wheel.schedule(&mut one, Tick(20 * SLOT_US), 1);
+        assert_eq!((wheel.next(), wheel.nodes.len()), (Tick(20 * SLOT_US), 1));
+    }
+
+    #[test]
+    fn memory_of_many_entries_is_given_back_down_to_the_last_entry() {
         let mut wheel = Wheel::new();
         let base = wheel.nodes.capacity();
-        for number in 0..2 * u32::try_from(base).unwrap() {
-            wheel.insert(Tick(1), number);
-        }
+        let mut timers: Vec<_> =
+            (0..4 * u32::try_from(base).unwrap()).map(|number| timer(&mut wheel, 1, number)).collect();
         assert!(!wheel.has_surplus());
-        assert_eq!(expired(&mut wheel, SLOT_US).len(), 2 * base);
+        let kept = base / 2;
+        for (number, timer) in timers.iter_mut().enumerate() {
+            if number != kept {
+                wheel.cancel(timer);
+            }
+        }
         assert!(wheel.has_surplus());
         wheel.trim();
         assert!(!wheel.has_surplus() && wheel.nodes.capacity() < 2 * base);
-        wheel.insert(Tick(SLOT_US), 7);
-        assert_eq!(expired(&mut wheel, 3 * SLOT_US), [7]);
+        assert_eq!((wheel.nodes.len(), wheel.free_count), (kept + 1, kept));
+        for number in 0..2 * kept {
+            timer(&mut wheel, SLOT_US, u32::try_from(base + number).unwrap());
+        }
+        assert_eq!(wheel.nodes.len(), 2 * kept + 1);
+        assert_eq!(expired(&mut wheel, 3 * SLOT_US).len(), 2 * kept + 1);
     }
 
     /// A naive wheel: a list that is looked through.
     #[derive(Default)]
     struct Model {
-        entries: Vec<(u64, Tick, u32)>,
+        entries: Vec<(u64, u32)>,
         front: u64,
     }
 
     impl Model {
         fn insert(&mut self, at: Tick, token: u32) {
             let number = at.0.div_ceil(SLOT_US).max(self.front).min(self.front + SLOTS as u64 - 1);
-            self.entries.push((number, at, token));
+            self.remove(token);
+            self.entries.push((number, token));
         }
-        fn expire(&mut self, now: Tick) -> Vec<(Tick, u32)> {
+        fn remove(&mut self, token: u32) {
+            self.entries.retain(|entry| entry.1 != token);
+        }
+        fn expire(&mut self, now: Tick) -> Vec<u32> {
             self.front = self.front.max(now.0 / SLOT_US + 1);
             let front = self.front;
             let (due, rest): (Vec<_>, Vec<_>) =
                 self.entries.iter().copied().partition(|entry| entry.0 < front);
             self.entries = rest;
-            let mut due: Vec<_> = due.into_iter().map(|(_, at, token)| (at, token)).collect();
+            let mut due: Vec<_> = due.into_iter().map(|(_, token)| token).collect();
             due.sort_unstable();
             due
         }
@@ -291,38 +425,46 @@ mod tests {
 
     #[test]
     fn agrees_with_a_naive_model() {
+        const OWNERS: u32 = 200;
         for seed in 1..=50_u64 {
-            let mut random = seed;
-            let mut below = |bound: u64| {
-                // xorshift64: any sequence does that a seed replays.
-                random ^= random << 13;
-                random ^= random >> 7;
-                random ^= random << 17;
-                random % bound
-            };
+            let mut random = Random::new(seed);
+            let mut below = |bound: u64| random.number() % bound;
             let (mut wheel, mut model) = (Wheel::new(), Model::default());
+            let mut timers: Vec<_> = (0..OWNERS).map(|_| Timer::UNSET).collect();
             let mut now = Tick(below(3 * REVOLUTION_US));
             let mut due = Vec::new();
-            for token in 0..2_000 {
-                match below(8) {
+            for step in 0..2_000 {
+                let owner = u32::try_from(below(OWNERS.into())).unwrap();
+                let timer = &mut timers[owner as usize];
+                match below(10) {
                     0..4 => {
-                        let ahead = [SLOT_US, 1_000_000, 30_000_000, 3 * REVOLUTION_US][token as usize % 4];
+                        let ahead = [SLOT_US, 1_000_000, 30_000_000, 3 * REVOLUTION_US][step % 4];
                         let at = Tick((now.0 + below(ahead)).saturating_sub(below(2) * SLOT_US));
-                        wheel.insert(at, token);
-                        model.insert(at, token);
+                        if at < timer.at {
+                            model.insert(at, owner);
+                        }
+                        wheel.schedule(timer, at, owner);
                     }
-                    4 => now.0 += below(REVOLUTION_US / 8),
-                    5 if below(50) == 0 => now.0 += below(3 * REVOLUTION_US),
-                    5 if wheel.next() != Tick::NEVER => now = now.max(wheel.next()),
+                    4..6 => {
+                        wheel.cancel(timer);
+                        model.remove(owner);
+                    }
+                    6 => now.0 += below(REVOLUTION_US / 8),
+                    7 if below(50) == 0 => now.0 += below(3 * REVOLUTION_US),
+                    7 if wheel.next() != Tick::NEVER => now = now.max(wheel.next()),
                     _ => now.0 += below(SLOT_US),
                 }
                 if below(2) == 0 {
                     due.clear();
                     wheel.expire(now, &mut due);
+                    for &owner in &due {
+                        timers[owner as usize].was_asked();
+                    }
                     due.sort_unstable();
-                    assert_eq!(due, model.expire(now), "seed {seed}, step {token}");
+                    assert_eq!(due, model.expire(now), "seed {seed}, step {step}");
                 }
-                assert_eq!(wheel.next(), model.next(), "seed {seed}, step {token}");
+                assert_eq!(wheel.next(), model.next(), "seed {seed}, step {step}");
+                assert!(wheel.nodes.len() - wheel.free_count <= OWNERS as usize);
             }
         }
     }
