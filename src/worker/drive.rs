@@ -181,9 +181,9 @@ impl Resources {
     }
 
     fn fill(&mut self, client: &Client, active: &mut Active, side: Side) -> Outcome {
-        let taken = active.pipe_from(side).take().map_or_else(|| self.pipes.take(), Ok);
-        // Without a descriptor for a pipe the bytes go through memory.
-        let Ok(mut pipe) = taken else { return Outcome::NoPipe };
+        let taken = active.pipe_from(side).take().or_else(|| self.pipes.take(self.clock.now));
+        // Without a pipe the bytes go through memory.
+        let Some(mut pipe) = taken else { return Outcome::NoPipe };
         let count_max = active.exchange.fill_max(side);
         let result = self.socket(client, active, side).map(|socket| pipe.fill(socket, count_max));
         *active.pipe_from(side) = Some(pipe);
