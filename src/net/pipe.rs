@@ -102,11 +102,11 @@ impl Pipes {
         if now < self.refused_until {
             return None;
         }
-        let made = make();
-        if made.is_err() {
+        let pipe = make();
+        if pipe.is_err() {
             self.refused_until = now.after(REFUSED_PAUSE);
         }
-        made.ok()
+        pipe.ok()
     }
 
     /// Takes a pipe back. One with bytes left is dropped: it would carry one client's bytes to another.
