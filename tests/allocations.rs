@@ -172,9 +172,8 @@ fn count(origins: &[SocketAddr], access_log: AccessLog, name: &str, request: &st
     let shared = Arc::new(Shared::new(published(origins, access_log)));
     let setup = Setup {
         number: 0,
-        epoch: Epoch::start(),
         listeners: vec![Bound {
-            socket,
+            socket: socket.into(),
             group: Arc::new(ListenGroup::new(0, address, Ownership::Exclusive)),
         }],
         shared: Arc::clone(&shared),
@@ -182,7 +181,7 @@ fn count(origins: &[SocketAddr], access_log: AccessLog, name: &str, request: &st
         lines: log.lines(),
         report: |words| panic!("{words}"),
     };
-    let worker = worker::spawn(setup, || {}, || {}).unwrap();
+    let worker = worker::spawn(setup, Epoch::start(), || {}, || {}).unwrap();
     shared.set_phase(Phase::Serving);
     worker.wake();
     let mut client = Client::connect(address, request.to_owned());

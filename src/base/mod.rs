@@ -1,10 +1,13 @@
-//! What every floor uses: time as a number, random numbers, pools of objects, slot maps. Pure: no socket, clock or thread.
+//! What every floor uses: time as a number, addresses, random numbers, pools of objects, slot maps. Pure: no socket, clock or
+//! thread.
 
+mod address;
 mod object_pool;
 mod random;
 mod slot_map;
 mod tick;
 
+pub use address::Address;
 pub use object_pool::ObjectPool;
 pub use random::Random;
 pub use slot_map::{Key, SlotMap, mapped};

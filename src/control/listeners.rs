@@ -222,7 +222,7 @@ impl Listeners {
             let one = index % self.workers;
             let takers = if owner == Ownership::Exclusive { one..one + 1 } else { 0..self.workers };
             for taker in &mut by_worker[takers] {
-                taker.push(Bound { socket: socket.try_clone()?, group: Arc::clone(&group) });
+                taker.push(Bound { socket: socket.try_clone()?.into(), group: Arc::clone(&group) });
             }
         }
         self.groups += 1;
@@ -258,7 +258,7 @@ mod tests {
     const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
     fn addresses(change: &ListenChange) -> Vec<SocketAddr> {
-        change.listen.iter().map(|bound| bound.socket.local_addr().unwrap()).collect()
+        change.listen.iter().map(|bound| bound.group.address).collect()
     }
 
     #[test]

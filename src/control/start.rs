@@ -117,7 +117,6 @@ fn start_workers(
     for (number, listeners) in by_worker.into_iter().enumerate() {
         let setup = Setup {
             number,
-            epoch,
             listeners,
             shared: Arc::clone(shared),
             counters: Arc::new(Counters::default()),
@@ -131,7 +130,7 @@ fn start_workers(
         let left = move || {
             let _ = events.send(Event::WorkerLeft);
         };
-        let worker = worker::spawn(setup, begun, left)
+        let worker = worker::spawn(setup, epoch, begun, left)
             .map_err(|error| format!("worker {number} cannot start: {error}"))?;
         workers.push(worker);
     }

@@ -1,7 +1,9 @@
 //! Listening sockets: made, set up, bound. Owns no loop, accepts nothing.
 
-use super::keep_alive;
-use rustix::fd::AsFd;
+use super::stream::Family;
+use super::system::Peer;
+use super::{Stream, keep_alive, pacing};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use socket2::{SockFilter, SockRef};
 use std::io;
@@ -10,6 +12,64 @@ use std::net::{SocketAddr, TcpListener};
 /// Connections that the kernel holds ready before they are accepted. A burst of reconnecting clients fits; the kernel
 /// cuts the number down to `net.core.somaxconn`.
 pub const BACKLOG: i32 = 4096;
+
+/// A listening socket that a worker accepts from.
+#[derive(Debug)]
+pub struct Listener {
+    socket: OwnedFd,
+    /// What it accepts is paced, which peers on this machine are to be spared.
+    is_paced: bool,
+}
+
+impl From<TcpListener> for Listener {
+    fn from(socket: TcpListener) -> Self {
+        Self { socket: socket.into(), is_paced: false }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Listener {
+    /// Spares connections within this machine their pacing: who connects to a loopback address is on this machine; who connects to
+    /// another may be, and [`Listener::accept`] looks.
+    pub(super) fn spare_pacing(&mut self) {
+        self.is_paced = pacing::is_paced(&self.socket);
+        let address = rustix::net::getsockname(&self.socket).ok();
+        let address = address.and_then(|address| SocketAddr::try_from(address).ok());
+        if self.is_paced && address.is_some_and(|address| address.ip().is_loopback()) {
+            pacing::spare(&self.socket);
+            self.is_paced = false;
+        }
+    }
+
+    /// Takes a connection that waits (accept4(2)).
+    ///
+    /// # Errors
+    /// `WouldBlock` where none waits; the client left meanwhile; no descriptor is left.
+    pub fn accept(&self) -> io::Result<(Stream, Peer)> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let (socket, address) = rustix::net::acceptfrom_with(&self.socket, flags)?;
+        let address = address.ok_or(io::ErrorKind::ConnectionAborted)?;
+        let peer = SocketAddr::try_from(address).map_err(|_| io::ErrorKind::ConnectionAborted)?.ip();
+        // It has begun to pace, and keeps some of that: it is spared most of it, where a listener's choice spares all.
+        if self.is_paced && peer.is_loopback() {
+            pacing::spare(&socket);
+        }
+        Ok((Stream::new(socket, Family::Tcp), Peer::Ip(peer)))
+    }
+
+    /// [`begin_no_more`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn begin_no_more(&self) -> io::Result<()> {
+        begin_no_more(&self.socket)
+    }
+}
 
 /// Makes a listener on `addr`; port 0 takes a free one.
 ///
@@ -123,6 +183,24 @@ mod tests {
     fn accepting_never_blocks() {
         let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn clients_on_this_machine_are_spared_pacing() {
+        for (address, is_open_to_others) in [(Ipv4Addr::LOCALHOST, false), (Ipv4Addr::UNSPECIFIED, true)] {
+            let socket = bind((address, 0).into()).unwrap();
+            let paces = pacing::tests::pace(&socket);
+            let port = socket.local_addr().unwrap().port();
+            let mut listener = Listener::from(socket);
+            listener.spare_pacing();
+            // Others, who may come from afar, are paced as the system would.
+            assert_eq!(listener.is_paced, paces && is_open_to_others);
+            assert_eq!(pacing::is_paced(&listener), paces && is_open_to_others);
+            let _client = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+            let (stream, peer) = listener.accept().unwrap();
+            assert_eq!(peer, Peer::Ip(Ipv4Addr::LOCALHOST.into()));
+            assert!(!pacing::is_paced(&stream));
+        }
     }
 
     #[test]

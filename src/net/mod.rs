@@ -2,14 +2,21 @@
 //! are rustix and nix named.
 
 pub mod handover;
+mod kernel;
 pub mod listener;
 pub mod network;
 pub mod pacing;
 pub mod pipe;
 pub mod process;
-pub mod socket;
+pub mod stream;
+pub mod system;
 pub mod timer;
 pub mod watch;
+
+pub use kernel::{Epoch, Kernel, Waker};
+pub use listener::Listener;
+pub use stream::Stream;
+pub use system::System;
 
 use rustix::fd::AsFd;
 use rustix::net::sockopt;

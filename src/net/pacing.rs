@@ -28,7 +28,7 @@ pub fn spare(socket: impl AsFd) {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::net::{listener, socket};
+    use crate::net::{Stream, listener};
     use std::io::{self, Write};
     use std::net::{Ipv4Addr, TcpStream};
 
@@ -58,6 +58,6 @@ pub(crate) mod tests {
     #[test]
     fn a_connection_within_the_machine_is_spared() {
         let listener = listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        assert!(!is_paced(socket::connect(listener.local_addr().unwrap()).unwrap()));
+        assert!(!is_paced(Stream::connect(&listener.local_addr().unwrap().into()).unwrap()));
     }
 }

@@ -5,11 +5,10 @@ use super::listen_group::{Bound, ListenChange, ListenGroup, Ownership};
 use super::reactor::Worker;
 use super::resources::LAST_CALL;
 use super::socket::{Listener, ListenerState};
-use super::token::{Kind, token};
+use super::token::Kind;
 use crate::base::Tick;
-use crate::net::{self, pacing};
-use mio::Interest;
-use mio::net::TcpListener;
+use crate::net::System;
+use crate::net::system::Peer;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -29,27 +28,19 @@ const HANDSHAKE_WAIT: Duration = Duration::from_millis(300);
 /// Who waits at a listener that is to close is served. Where they never cease to come, it closes after so long.
 const ENDING_MAX: Duration = Duration::from_secs(5);
 
-impl Worker {
+impl<S: System> Worker<S> {
     /// Accepts from a socket from now on.
     ///
     /// # Errors
     /// The kernel has no room for it in epoll.
-    pub(super) fn listen(&mut self, bound: Bound) -> io::Result<()> {
-        let mut socket = TcpListener::from_std(bound.socket);
-        let group = bound.group;
-        // Who connects to a loopback address is on this machine; who connects to another may be.
-        let mut paced = pacing::is_paced(&socket);
-        if paced && group.address.ip().is_loopback() {
-            pacing::spare(&socket);
-            paced = false;
-        }
+    pub(super) fn listen(&mut self, bound: Bound<S::Listener>) -> io::Result<()> {
+        let Bound { mut socket, group } = bound;
         let number = self.listeners_made;
-        let token = token(Kind::Listener.key(number));
-        self.resources.poll.registry().register(&mut socket, token, Interest::READABLE)?;
+        self.resources.system.listen(&mut socket, Kind::Listener.key(number))?;
         self.listeners_made += 1;
         // Connections may have come before it was registered.
         let state = ListenerState::Staying;
-        self.listeners.push(Listener { number, socket, group, paced, ready: true, paused: false, state });
+        self.listeners.push(Listener { number, socket, group, ready: true, paused: false, state });
         Ok(())
     }
 
@@ -78,11 +69,11 @@ impl Worker {
             }
             let owner = listener.group.owner();
             // Of a socket that others have, or where the kernel refuses, those who come last are left to the others, or reset.
-            let alone =
-                owner == Ownership::Exclusive && net::listener::begin_no_more(&listener.socket).is_ok();
+            let system = &mut self.resources.system;
+            let alone = owner == Ownership::Exclusive && system.begin_no_more(&mut listener.socket).is_ok();
             let at = if alone { now.after(HANDSHAKE_WAIT) } else { now };
             if owner == Ownership::HandedOver {
-                listener.leave_to_others(&self.resources.poll, now);
+                listener.leave_to_others(system, now);
             } else {
                 listener.state = ListenerState::Closing { at };
             }
@@ -96,7 +87,7 @@ impl Worker {
     }
 
     pub(super) fn listener_ready(&mut self, number: usize) {
-        let is_it = |listener: &&mut Listener| listener.number as usize == number;
+        let is_it = |listener: &&mut Listener<S::Listener>| listener.number as usize == number;
         if let Some(listener) = self.listeners.iter_mut().find(is_it) {
             listener.ready = true;
         }
@@ -130,7 +121,7 @@ impl Worker {
             listener.ready |= std::mem::take(&mut listener.paused);
             match listener.state {
                 ListenerState::Closing { at } if at <= now => {
-                    listener.end(&self.resources.poll, now.after(ENDING_MAX));
+                    listener.end(&mut self.resources.system, now.after(ENDING_MAX));
                     listener.ready = true;
                 }
                 ListenerState::Closing { at } => self.accept_again = self.accept_again.min(at),
@@ -146,14 +137,8 @@ impl Worker {
             {
                 return self.pause(index, "the limit of client connections is reached");
             }
-            match self.listeners[index].socket.accept() {
-                Ok((socket, peer)) => {
-                    // It has begun to pace, and keeps some of that: it is spared most of it, where a listener's choice spares all.
-                    if self.listeners[index].paced && peer.ip().is_loopback() {
-                        pacing::spare(&socket);
-                    }
-                    self.welcome(socket, peer.ip());
-                }
+            match self.resources.system.accept(&self.listeners[index].socket) {
+                Ok((stream, peer)) => self.welcome(stream, peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.listeners[index].ready = false;
                     return;
@@ -174,15 +159,15 @@ impl Worker {
         self.resources.warn(format_args!("not accepting for a moment: {reason}"));
     }
 
-    fn welcome(&mut self, mut socket: mio::net::TcpStream, address: std::net::IpAddr) {
+    fn welcome(&mut self, mut stream: S::Stream, peer: Peer) {
+        let Peer::Ip(address) = peer else { return };
         let trusted = self.resources.local.trusted.iter().any(|network| network.contains(address));
         let key = self.clients.next_key();
-        let both = Interest::READABLE | Interest::WRITABLE;
-        if self.resources.poll.registry().register(&mut socket, token(key), both).is_err() {
+        if self.resources.system.register(&mut stream, key).is_err() {
             // Without a place in epoll it could never be served.
             return;
         }
-        let mut client = Client::new(socket, address, trusted);
+        let mut client = Client::new(stream, address, trusted);
         client.over_limit =
             self.shared.connections.load(Ordering::Relaxed) >= self.resources.local.connections_max;
         let patience = self.resources.patience_at_rest(&self.resources.local);
@@ -208,11 +193,12 @@ pub(super) mod tests {
     use crate::exchange::{AccessLog, RequestIds, Settings};
     use crate::http::limits::HeadLimits;
     use crate::log::writer::Writer;
+    use crate::net::{self, Epoch, Kernel};
     use crate::route::table::Table;
-    use crate::worker::alarm::Alarm;
     use crate::worker::listen_group::Mailbox;
-    use crate::worker::{Epoch, Setup, Shared, Snapshot};
+    use crate::worker::{Setup, Shared, Snapshot};
     use std::net::{Ipv4Addr, TcpStream};
+    use std::os::fd::AsFd;
     use std::sync::{Arc, mpsc};
 
     fn snapshot() -> Snapshot {
@@ -238,47 +224,31 @@ pub(super) mod tests {
     pub(in crate::worker) fn bound(number: u32, owner: Ownership) -> Bound {
         let socket = net::listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = socket.local_addr().unwrap();
-        Bound { socket, group: Arc::new(ListenGroup::new(number, address, owner)) }
+        Bound { socket: socket.into(), group: Arc::new(ListenGroup::new(number, address, owner)) }
+    }
+
+    fn clone(listener: &net::Listener) -> std::net::TcpListener {
+        listener.as_fd().try_clone_to_owned().unwrap().into()
     }
 
     /// A worker that does not run, with one listener.
-    pub(in crate::worker) fn worker(first: Bound, mailbox: Mailbox) -> Worker {
+    pub(in crate::worker) fn worker(first: Bound, mailbox: Mailbox) -> Worker<Kernel> {
         let log = Writer::spawn(io::sink(), io::sink()).unwrap();
         let setup = Setup {
             number: 0,
-            epoch: Epoch::start(),
             listeners: vec![first],
             shared: Arc::new(Shared::new(snapshot())),
             counters: Arc::default(),
             lines: log.lines(),
             report: |words| panic!("{words}"),
         };
-        let poll = mio::Poll::new().unwrap();
-        let alarm = Alarm::new(poll.registry()).unwrap();
-        Worker::new(poll, alarm, setup, mailbox)
-    }
-
-    #[test]
-    fn clients_on_this_machine_are_spared_pacing() {
-        for (address, is_open_to_others) in [(Ipv4Addr::LOCALHOST, false), (Ipv4Addr::UNSPECIFIED, true)] {
-            let socket = net::listener::bind((address, 0).into()).unwrap();
-            let paces = pacing::tests::pace(&socket);
-            let address = socket.local_addr().unwrap();
-            let group = Arc::new(ListenGroup::new(0, address, Ownership::Exclusive));
-            let mut worker = worker(Bound { socket, group }, Mailbox::new());
-            // Others, who may come from afar, are paced as the system would.
-            assert_eq!(worker.listeners[0].paced, paces && is_open_to_others);
-            assert_eq!(pacing::is_paced(&worker.listeners[0].socket), paces && is_open_to_others);
-            let _client = TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).unwrap();
-            worker.accept_more();
-            let client = worker.clients.get(worker.clients.keys()[0]).unwrap();
-            assert!(!pacing::is_paced(&client.socket));
-        }
+        let (kernel, _waker) = Kernel::new(Epoch::start()).unwrap();
+        Worker::new(kernel, setup, mailbox)
     }
 
     #[test]
     fn a_worker_that_begins_late_does_what_was_ordered_before() {
-        let mailbox = Mailbox::new();
+        let mailbox = Mailbox::default();
         mailbox
             .put(ListenChange { listen: vec![bound(1, Ownership::Exclusive)], close: vec![0], taken: None })
             .unwrap();
@@ -292,7 +262,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_listener_closes_when_handshakes_are_over_and_nobody_waits() {
-        let (first, mailbox) = (bound(0, Ownership::Exclusive), Mailbox::new());
+        let (first, mailbox) = (bound(0, Ownership::Exclusive), Mailbox::default());
         let group = Arc::downgrade(&first.group);
         let early = TcpStream::connect(first.group.address).unwrap();
         let mut worker = worker(first, mailbox.clone());
@@ -318,9 +288,9 @@ pub(super) mod tests {
     #[test]
     fn a_listener_that_others_have_is_emptied_and_closed_at_once() {
         let first = bound(0, Ownership::Shared);
-        let (address, other) = (first.group.address, first.socket.try_clone().unwrap());
+        let (address, other) = (first.group.address, clone(&first.socket));
         let _early = TcpStream::connect(address).unwrap();
-        let mut worker = worker(first, Mailbox::new());
+        let mut worker = worker(first, Mailbox::default());
         worker.stop_accepting();
         worker.accept_more();
         assert_eq!((worker.clients.len(), worker.listeners.len()), (1, 0));
@@ -332,9 +302,9 @@ pub(super) mod tests {
     #[test]
     fn who_waits_at_a_listener_that_was_handed_over_is_left_to_the_other_process() {
         let first = bound(0, Ownership::Exclusive);
-        let (group, other) = (Arc::clone(&first.group), first.socket.try_clone().unwrap());
+        let (group, other) = (Arc::clone(&first.group), clone(&first.socket));
         let _waiting = TcpStream::connect(group.address).unwrap();
-        let mut worker = worker(first, Mailbox::new());
+        let mut worker = worker(first, Mailbox::default());
         group.hand_over();
         worker.stop_accepting();
         worker.accept_more();
@@ -346,7 +316,7 @@ pub(super) mod tests {
 
     #[test]
     fn who_never_cease_to_come_keep_no_listener_open() {
-        let mut worker = worker(bound(0, Ownership::Exclusive), Mailbox::new());
+        let mut worker = worker(bound(0, Ownership::Exclusive), Mailbox::default());
         worker.stop_accepting();
         let count = &worker.shared.connections;
         // The limit is reached, so that nobody is accepted and the queue never found empty.

@@ -2,28 +2,22 @@
 //! one sets the core's clock each time, which takes a virtual machine longer than the poll. This timer stays where it is while
 //! nothing is due earlier, and the polls wait without any.
 
-use super::token::{Kind, token};
 use crate::base::Tick;
-use crate::net::timer::Timer;
-use mio::Registry;
+use crate::net::System;
 use std::io;
 use std::time::Duration;
 
-/// A worker's timer. Its events say nothing that the clock does not say.
+/// What the system's alarm is set to. Its events say nothing that the clock does not say.
 #[derive(Debug)]
 pub(super) struct Alarm {
-    timer: Timer,
     /// When it rings, or rang last.
     at: Tick,
 }
 
 impl Alarm {
     /// One that is not set.
-    ///
-    /// # Errors
-    /// No descriptor is left.
-    pub(super) fn new(registry: &Registry) -> io::Result<Self> {
-        Ok(Self { timer: Timer::new(registry, token(Kind::Control.key(1)))?, at: Tick::NEVER })
+    pub(super) fn new() -> Self {
+        Self { at: Tick::NEVER }
     }
 
     /// Sees to it that the worker wakes at `at` at the latest, which is later than `now`. It may wake before, at an earlier time
@@ -31,12 +25,12 @@ impl Alarm {
     ///
     /// # Errors
     /// The system refuses it, which it has no reason for.
-    pub(super) fn set(&mut self, at: Tick, now: Tick) -> io::Result<()> {
+    pub(super) fn set(&mut self, system: &mut impl System, at: Tick, now: Tick) -> io::Result<()> {
         let is_set = self.at > now;
         if at == Tick::NEVER || (is_set && self.at <= at) {
             return Ok(());
         }
-        self.timer.set(Duration::from_micros(at.since_us(now)))?;
+        system.set_alarm(Duration::from_micros(at.since_us(now)))?;
         self.at = at;
         Ok(())
     }
@@ -45,33 +39,32 @@ impl Alarm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mio::{Events, Poll};
-    use std::time::Instant;
+    use crate::net::{Epoch, Kernel};
 
     const SOON: Duration = Duration::from_secs(5);
 
     struct Ringer {
-        poll: Poll,
+        kernel: Kernel,
         alarm: Alarm,
-        begun: Instant,
     }
 
     impl Ringer {
-        #[expect(clippy::disallowed_methods, reason = "real time is what is tested")]
         fn new() -> Self {
-            let poll = Poll::new().unwrap();
-            let alarm = Alarm::new(poll.registry()).unwrap();
-            Self { poll, alarm, begun: Instant::now() }
+            Self { kernel: Kernel::new(Epoch::start()).unwrap().0, alarm: Alarm::new() }
         }
 
-        fn now(&self) -> Tick {
-            Tick(1).after(self.begun.elapsed())
+        fn now(&mut self) -> Tick {
+            self.kernel.now()
+        }
+
+        fn set(&mut self, at: Tick, now: Tick) {
+            self.alarm.set(&mut self.kernel, at, now).unwrap();
         }
 
         /// True where it rings within that time.
         fn rings_within(&mut self, time: Duration) -> bool {
-            let mut events = Events::with_capacity(4);
-            self.poll.poll(&mut events, Some(time)).unwrap();
+            let mut events = Vec::new();
+            self.kernel.poll(&mut events, Some(time));
             !events.is_empty()
         }
     }
@@ -82,7 +75,7 @@ mod tests {
         for _ in 0..5 {
             let now = ringer.now();
             let at = now.after(Duration::from_millis(2));
-            ringer.alarm.set(at, now).unwrap();
+            ringer.set(at, now);
             assert!(ringer.rings_within(SOON));
             assert!(ringer.now() >= at, "it never rings before its time");
         }
@@ -96,18 +89,18 @@ mod tests {
         let [soon, later, never] =
             [now.after(Duration::from_millis(3)), now.after(Duration::from_secs(3600)), Tick::NEVER];
         for at in [later, soon, later, never] {
-            ringer.alarm.set(at, now).unwrap();
+            ringer.set(at, now);
         }
         assert_eq!(ringer.alarm.at, soon);
         assert!(ringer.rings_within(SOON));
         // It has rung, so the later time is one to be set.
         let now = ringer.now();
-        ringer.alarm.set(never, now).unwrap();
+        ringer.set(never, now);
         assert_eq!(ringer.alarm.at, soon);
-        ringer.alarm.set(later, now).unwrap();
+        ringer.set(later, now);
         assert_eq!(ringer.alarm.at, later);
         // The time that is there already is the shortest one.
-        ringer.alarm.set(now, now).unwrap();
+        ringer.set(now, now);
         assert!(ringer.rings_within(SOON));
     }
 }

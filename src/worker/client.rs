@@ -1,13 +1,13 @@
 //! A client connection as a worker holds it: small at rest, with an exchange while there is one.
 
+use super::pipes::Pipes;
 use super::shared::Snapshot;
 use super::wheel::Timer;
 use crate::base::Key;
 use crate::base::Tick;
 use crate::exchange::{ANY_BYTES, Exchange, Readiness, Side};
-use crate::net::pipe::{Pipe, Pipes};
+use crate::net::System;
 use crate::route::backend::Backend;
-use mio::net::TcpStream;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -63,7 +63,7 @@ impl LowWater {
 
 /// An exchange with what the worker holds for it.
 #[derive(Debug)]
-pub(super) struct Active {
+pub(super) struct Active<P> {
     pub(super) exchange: Exchange,
     /// The table that routes it, for all its life.
     pub(super) local: LocalSnapshot,
@@ -80,12 +80,12 @@ pub(super) struct Active {
     /// What each side's socket tells of.
     low_water: [LowWater; 2],
     /// The pipe from client to backend.
-    request_pipe: Option<Pipe>,
+    request_pipe: Option<P>,
     /// The pipe from backend to client.
-    response_pipe: Option<Pipe>,
+    response_pipe: Option<P>,
 }
 
-impl Active {
+impl<P> Active<P> {
     pub(super) fn new(local: LocalSnapshot) -> Self {
         Self {
             exchange: Exchange::new(),
@@ -107,7 +107,7 @@ impl Active {
     }
 
     /// The pipe that is filled from that side.
-    pub(super) fn pipe_from(&mut self, side: Side) -> &mut Option<Pipe> {
+    pub(super) fn pipe_from(&mut self, side: Side) -> &mut Option<P> {
         match side {
             Side::Client => &mut self.request_pipe,
             Side::Backend => &mut self.response_pipe,
@@ -125,20 +125,19 @@ impl Active {
     }
 
     /// Gives pipes back that hold nothing; all of them when the exchange is `over`.
-    pub(super) fn settle_pipes(&mut self, pipes: &mut Pipes, over: bool) {
+    pub(super) fn settle_pipes<S: System<Pipe = P>>(&mut self, system: &S, pipes: &mut Pipes<P>, over: bool) {
         for pipe in [&mut self.request_pipe, &mut self.response_pipe] {
-            if let Some(pipe) = pipe.take_if(|pipe| over || pipe.held() == 0) {
-                pipes.give(pipe);
+            if let Some(pipe) = pipe.take_if(|pipe| over || system.held(pipe) == 0) {
+                pipes.give(system, pipe);
             }
         }
     }
 }
 
 /// A client connection.
-#[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, in one word")]
-pub(super) struct Client {
-    pub(super) socket: TcpStream,
+pub(super) struct Client<S: System> {
+    pub(super) socket: S::Stream,
     pub(super) address: AddressText,
     pub(super) trusted: bool,
     /// It came when there were as many as allowed.
@@ -153,11 +152,11 @@ pub(super) struct Client {
     /// When the wheel will ask; never after the deadline.
     pub(super) timer: Timer,
     /// The exchange under way; none at rest.
-    pub(super) active: Option<Box<Active>>,
+    pub(super) active: Option<Box<Active<S::Pipe>>>,
 }
 
-impl Client {
-    pub(super) fn new(socket: TcpStream, address: IpAddr, trusted: bool) -> Self {
+impl<S: System> Client<S> {
+    pub(super) fn new(socket: S::Stream, address: IpAddr, trusted: bool) -> Self {
         Self {
             socket,
             address: AddressText::new(address),
@@ -176,6 +175,7 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::Kernel;
 
     #[test]
     fn addresses_as_text() {
@@ -192,6 +192,6 @@ mod tests {
     #[test]
     fn a_client_at_rest_is_small() {
         // Ten thousand of them are to cost little more than their sockets.
-        assert!(size_of::<Client>() <= 96, "{}", size_of::<Client>());
+        assert!(size_of::<Client<Kernel>>() <= 96, "{}", size_of::<Client<Kernel>>());
     }
 }

@@ -1,31 +1,13 @@
 //! The clock of a worker, sampled once a turn: the process clock in ticks, and the wall clock as texts made once a second.
 
 use crate::base::Tick;
+use crate::net::System;
 use httpdate::HttpDate;
 use std::fmt::Write;
-use std::time::{Duration, Instant, SystemTime};
-
-/// Where the process clock stands at 0; the same for all threads.
-#[derive(Debug, Clone, Copy)]
-pub struct Epoch(Instant);
-
-impl Epoch {
-    /// Starts the process clock.
-    #[expect(clippy::disallowed_methods, reason = "this is the clock that others are given")]
-    pub fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    /// Now on the process clock.
-    pub fn now(&self) -> Tick {
-        // Tick 0 stands for "never was", so the clock starts one tick later.
-        Tick(1).after(self.0.elapsed())
-    }
-}
+use std::time::{Duration, SystemTime};
 
 #[derive(Debug)]
 pub(super) struct Clock {
-    epoch: Epoch,
     /// The time of this turn.
     pub(super) now: Tick,
     texts_until: Tick,
@@ -36,29 +18,26 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    pub(super) fn new(epoch: Epoch) -> Self {
+    pub(super) fn new(system: &mut impl System) -> Self {
         let mut clock = Self {
-            epoch,
             now: Tick::default(),
             texts_until: Tick::default(),
             imf_date: String::new(),
             log_date: String::new(),
         };
-        clock.sample();
+        clock.sample(system);
         clock
     }
 
     /// Begins a turn.
-    pub(super) fn sample(&mut self) {
-        self.now = self.epoch.now();
+    pub(super) fn sample(&mut self, system: &mut impl System) {
+        self.now = system.now();
         if self.now >= self.texts_until {
-            self.write_texts();
+            self.write_texts(system.wall());
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the clock that others are given")]
-    fn write_texts(&mut self) {
-        let wall = SystemTime::now();
+    fn write_texts(&mut self, wall: SystemTime) {
         // In place: a warm worker asks the allocator for nothing.
         self.imf_date.clear();
         let _ = write!(self.imf_date, "{}", HttpDate::from(wall));
@@ -80,6 +59,7 @@ fn write_log_date(imf_date: &str, text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::{Epoch, Kernel};
 
     #[test]
     fn the_log_has_its_own_form_of_a_date() {
@@ -90,10 +70,11 @@ mod tests {
 
     #[test]
     fn texts_follow_the_clock() {
-        let mut clock = Clock::new(Epoch::start());
+        let (mut kernel, _) = Kernel::new(Epoch::start()).unwrap();
+        let mut clock = Clock::new(&mut kernel);
         assert!(clock.imf_date.ends_with(" GMT") && clock.log_date.ends_with(" +0000"));
         let before = clock.now;
-        clock.sample();
+        clock.sample(&mut kernel);
         assert!(clock.now >= before && clock.texts_until > clock.now);
     }
 }

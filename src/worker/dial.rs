@@ -4,16 +4,13 @@ use super::client::{Active, LowWater};
 use super::idle::Rested;
 use super::resources::Resources;
 use super::socket::Link;
-use super::token::token;
 use super::wheel::Timer;
-use crate::base::Key;
-use crate::base::Tick;
+use crate::base::{Address, Key, Tick};
 use crate::exchange::{ANY_BYTES, Outcome, Release, Side};
-use crate::net::socket;
+use crate::net::System;
 use crate::route::backend::{Backend, BackendId};
 use crate::route::balance::{Cursor, MEMBERS_TOLD_APART};
 use crate::route::spec::Balancing;
-use mio::Interest;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -22,7 +19,7 @@ use std::time::Duration;
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
 
 /// The member that an exchange has asked last, and its backend.
-fn asked_last(active: &Active) -> Option<(usize, &Backend)> {
+fn asked_last<P>(active: &Active<P>) -> Option<(usize, &Backend)> {
     let record = active.exchange.record();
     let member = record.member?;
     let (backend, _) = active.local.table.route(record.route?).pool.members.get(member)?;
@@ -34,10 +31,10 @@ fn is_told(tried: u64, member: usize) -> bool {
     tried >> member.min(MEMBERS_TOLD_APART - 1) & 1 == 1
 }
 
-impl Resources {
+impl<S: System> Resources<S> {
     /// The member of its route's pool that an exchange asks next: the same one as long as its name has another address, else
     /// one that the pool chooses.
-    fn next_member(&mut self, active: &mut Active, fresh: bool) -> Option<usize> {
+    fn next_member(&mut self, active: &mut Active<S::Pipe>, fresh: bool) -> Option<usize> {
         let record = active.exchange.record();
         let (route, tried) = (record.route?, active.exchange.failed_members());
         let pool = &active.local.table.route(route).pool;
@@ -65,7 +62,7 @@ impl Resources {
     }
 
     /// Finds a connection for an exchange that was routed.
-    pub(super) fn dial(&mut self, client: Key, active: &mut Active, fresh: bool) -> Outcome {
+    pub(super) fn dial(&mut self, client: Key, active: &mut Active<S::Pipe>, fresh: bool) -> Outcome {
         let Some(member) = self.next_member(active, fresh) else { return Outcome::NoBackend };
         let Some(route) = active.exchange.record().route else { return Outcome::NoBackend };
         let now = self.clock.now;
@@ -77,7 +74,7 @@ impl Resources {
         let key = match rested.map_or_else(|| self.connect(backend, client, turn), Ok) {
             Ok(key) => key,
             // No backend is to blame.
-            Err(error) if socket::is_out_of_resources(&error) => {
+            Err(error) if self.system.is_out_of_resources(&error) => {
                 self.warn(format_args!("no backend can be connected to: {error}"));
                 return Outcome::NoBackend;
             }
@@ -104,7 +101,7 @@ impl Resources {
         loop {
             let Rested { key, is_quiet } = self.idle.take(backend)?;
             let Some(link) = self.links.get_mut(key).filter(|link| link.user.is_none()) else { continue };
-            if is_quiet || socket::is_quiet(&link.socket) {
+            if is_quiet || self.system.is_quiet(&link.socket) {
                 link.user = Some(client);
                 return Some(key);
             }
@@ -120,14 +117,14 @@ impl Resources {
         // Each further try of an exchange takes the next one, and one that cannot even be called costs no try.
         let mut socket = Err(io::ErrorKind::AddrNotAvailable.into());
         for step in 0..addresses.len() {
-            socket = socket::connect(addresses[(turn + step) % addresses.len()]);
-            if !socket.as_ref().is_err_and(|error| !socket::is_out_of_resources(error)) {
+            socket = self.system.connect(&Address::Ip(addresses[(turn + step) % addresses.len()]));
+            if !socket.as_ref().is_err_and(|error| !self.system.is_out_of_resources(error)) {
                 break;
             }
         }
         let mut socket = socket?;
         let key = self.links.next_key();
-        self.poll.registry().register(&mut socket, token(key), Interest::READABLE | Interest::WRITABLE)?;
+        self.system.register(&mut socket, key)?;
         let link = Link {
             socket,
             backend: backend.id,
@@ -140,7 +137,7 @@ impl Resources {
     }
 
     /// Lets go of an exchange's connection.
-    pub(super) fn release(&mut self, active: &mut Active, release: Release) {
+    pub(super) fn release(&mut self, active: &mut Active<S::Pipe>, release: Release) {
         let Some(key) = active.link.take() else { return };
         let is_counted = std::mem::take(&mut active.is_counted);
         // Most exchanges need no more of their route, which may be out of the processor's cache by now.
@@ -162,7 +159,7 @@ impl Resources {
             return;
         }
         let Some(link) = self.links.get_mut(key) else { return };
-        if low_water.octets > ANY_BYTES && socket::tell_from(&link.socket, ANY_BYTES).is_err() {
+        if low_water.octets > ANY_BYTES && self.system.set_low_water(&link.socket, ANY_BYTES).is_err() {
             self.close_link(key);
             return;
         }
@@ -206,6 +203,7 @@ mod tests {
     use super::super::listen_group::{Mailbox, Ownership};
     use super::super::token::Kind;
     use super::*;
+    use crate::net::Stream;
     use std::io::Write;
     use std::net::{Ipv4Addr, Shutdown, TcpListener};
 
@@ -215,11 +213,11 @@ mod tests {
         let backend = BackendId { slot: 0, generation: 1 };
         let client = Key::new(Kind::Client as u8, 1, 1);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let mut worker = worker(bound(0, Ownership::Exclusive), Mailbox::new());
+        let mut worker = worker(bound(0, Ownership::Exclusive), Mailbox::default());
         let resources = &mut worker.resources;
         resources.idle.polled(true);
         let mut park = || {
-            let socket = socket::connect(listener.local_addr().unwrap()).unwrap();
+            let socket = Stream::connect(&listener.local_addr().unwrap().into()).unwrap();
             let peer = listener.accept().unwrap().0;
             let (deadline, timer) = (Tick::NEVER, Timer::UNSET);
             let link = Link { socket, backend, user: None, bulk: false, deadline, timer };

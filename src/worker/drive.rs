@@ -4,12 +4,13 @@
 use super::client::{Active, Client};
 use super::reactor::Worker;
 use super::resources::Resources;
+use super::socket::Link;
 use crate::base::Key;
+use crate::base::SlotMap;
 use crate::exchange::{ANY_BYTES, AccessLog, Cause, Outcome, Release, Side, Step};
 use crate::http::head::Persistence;
 use crate::log::{self, Entry};
-use crate::net::socket;
-use mio::net::TcpStream;
+use crate::net::System;
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -17,7 +18,7 @@ use std::sync::atomic::Ordering;
 /// Steps of one client in one turn; then others have theirs. A small exchange takes about ten.
 const STEPS_MAX: usize = 48;
 
-impl Worker {
+impl<S: System> Worker<S> {
     /// Drives a client's exchange as far as it goes.
     pub(super) fn drive(&mut self, key: Key) {
         let Self { clients, resources, .. } = self;
@@ -39,8 +40,8 @@ impl Worker {
                 Step::Drain(side) => resources.drain(client, &mut active, side),
                 Step::Dial { fresh } => resources.dial(key, &mut active, fresh),
                 Step::Shutdown(side) => {
-                    if let Some(socket) = resources.socket(client, &active, side) {
-                        socket::shut_down(socket);
+                    if let Some(stream) = stream_of(&resources.links, client, &active, side) {
+                        resources.system.shut_down(stream);
                     }
                     Outcome::Done
                 }
@@ -53,7 +54,7 @@ impl Worker {
                     if active.exchange.may_rest() {
                         return self.rest(key, active);
                     }
-                    active.settle_pipes(&mut resources.pipes, true);
+                    active.settle_pipes(&resources.system, &mut resources.pipes, true);
                     active.local = Rc::clone(&resources.local);
                     let Active { exchange, local, .. } = &mut *active;
                     exchange.renew(&mut resources.env(client, local));
@@ -80,7 +81,7 @@ impl Worker {
     }
 
     /// Nothing of a request is there: the client connection needs no exchange.
-    fn rest(&mut self, key: Key, mut active: Box<Active>) {
+    fn rest(&mut self, key: Key, mut active: Box<Active<S::Pipe>>) {
         if let Some(client) = self.clients.get_mut(key) {
             self.resources.tell_from(client, &mut active, Side::Client, ANY_BYTES);
             client.readiness = active.exchange.client_readiness();
@@ -91,11 +92,11 @@ impl Worker {
     }
 
     /// The client connection ends with its exchange.
-    fn close(&mut self, key: Key, active: Box<Active>) {
+    fn close(&mut self, key: Key, active: Box<Active<S::Pipe>>) {
         if let Some(client) = self.remove_client(key)
             && active.exchange.ends_in_reset()
         {
-            socket::close_by_reset(client.socket);
+            self.resources.system.close_by_reset(client.socket);
         }
         self.resources.store(active);
     }
@@ -119,7 +120,7 @@ impl Worker {
         }
     }
 
-    fn remove_client(&mut self, key: Key) -> Option<Client> {
+    fn remove_client(&mut self, key: Key) -> Option<Client<S>> {
         let mut client = self.clients.remove(key)?;
         self.resources.wheel.cancel(&mut client.timer);
         self.shared.connections.fetch_sub(1, Ordering::Relaxed);
@@ -143,20 +144,8 @@ impl Worker {
     }
 }
 
-impl Resources {
-    pub(super) fn socket<'a>(
-        &'a self,
-        client: &'a Client,
-        active: &Active,
-        side: Side,
-    ) -> Option<&'a TcpStream> {
-        match side {
-            Side::Client => Some(&client.socket),
-            Side::Backend => self.links.get(active.link?).map(|link| &link.socket),
-        }
-    }
-
-    fn read(&mut self, client: &Client, active: &mut Active, side: Side) -> Outcome {
+impl<S: System> Resources<S> {
+    fn read(&mut self, client: &Client<S>, active: &mut Active<S::Pipe>, side: Side) -> Outcome {
         let link = active.link;
         let Active { exchange, local, .. } = active;
         let bytes = exchange.incoming(side, &mut self.buffers, &local.settings);
@@ -168,41 +157,45 @@ impl Resources {
                 None => return Outcome::Failed,
             },
         };
-        moved(socket::read(socket, bytes), room)
+        moved(self.system.read(socket, bytes), room)
     }
 
-    fn write(&mut self, client: &Client, active: &mut Active, side: Side) -> Outcome {
+    fn write(&mut self, client: &Client<S>, active: &mut Active<S::Pipe>, side: Side) -> Outcome {
         let more = active.exchange.more_follows(side);
         *active.corked(side) = more;
-        let Some(socket) = self.socket(client, active, side) else { return Outcome::Failed };
+        let Some(stream) = stream_of(&self.links, client, active, side) else { return Outcome::Failed };
         let pieces = active.exchange.outgoing(side);
         let length = pieces.iter().map(|piece| piece.len()).sum();
-        moved(socket::write(socket, pieces, more), length)
+        moved(self.system.write(stream, pieces, more), length)
     }
 
-    fn fill(&mut self, client: &Client, active: &mut Active, side: Side) -> Outcome {
-        let taken = active.pipe_from(side).take().or_else(|| self.pipes.take(self.clock.now));
+    fn fill(&mut self, client: &Client<S>, active: &mut Active<S::Pipe>, side: Side) -> Outcome {
+        let system = &mut self.system;
+        let taken =
+            active.pipe_from(side).take().or_else(|| self.pipes.take(self.clock.now, || system.pipe()));
         // Without a pipe the bytes go through memory.
         let Some(mut pipe) = taken else { return Outcome::NoPipe };
         let count_max = active.exchange.fill_max(side);
-        let result = self.socket(client, active, side).map(|socket| pipe.fill(socket, count_max));
+        let stream = stream_of(&self.links, client, active, side);
+        let result = stream.map(|stream| self.system.fill(stream, &mut pipe, count_max));
         *active.pipe_from(side) = Some(pipe);
         result.map_or(Outcome::Failed, |result| moved(result, count_max))
     }
 
-    fn drain(&mut self, client: &Client, active: &mut Active, side: Side) -> Outcome {
+    fn drain(&mut self, client: &Client<S>, active: &mut Active<S::Pipe>, side: Side) -> Outcome {
         let count_max = active.exchange.drain_max(side);
         *active.corked(side) = false;
         let Some(mut pipe) = active.pipe_from(side.other()).take() else { return Outcome::Failed };
-        let result = self.socket(client, active, side).map(|socket| pipe.drain(socket, count_max));
+        let stream = stream_of(&self.links, client, active, side);
+        let result = stream.map(|stream| self.system.drain(stream, &mut pipe, count_max));
         *active.pipe_from(side.other()) = Some(pipe);
         result.map_or(Outcome::Failed, |result| moved(result, count_max))
     }
 
     /// Nothing can be done for now.
-    fn wait(&mut self, key: Key, client: &mut Client, mut active: Box<Active>) {
+    fn wait(&mut self, key: Key, client: &mut Client<S>, mut active: Box<Active<S::Pipe>>) {
         active.exchange.settle(&mut self.buffers);
-        active.settle_pipes(&mut self.pipes, false);
+        active.settle_pipes(&self.system, &mut self.pipes, false);
         self.push(client, &mut active);
         self.begin_low_water_waits(client, &mut active);
         let deadline = active.exchange.deadline(&active.local.settings);
@@ -212,18 +205,18 @@ impl Resources {
     }
 
     /// What was to follow at once did not come: nothing waits for it any more.
-    fn push(&self, client: &Client, active: &mut Active) {
+    fn push(&mut self, client: &Client<S>, active: &mut Active<S::Pipe>) {
         for side in [Side::Client, Side::Backend] {
             if std::mem::take(active.corked(side))
-                && let Some(socket) = self.socket(client, active, side)
+                && let Some(stream) = stream_of(&self.links, client, active, side)
             {
-                socket::push(socket);
+                self.system.push(stream);
             }
         }
     }
 
     /// An exchange is over: it is counted and logged.
-    fn account_for(&mut self, client: &Client, active: &Active) {
+    fn account_for(&mut self, client: &Client<S>, active: &Active<S::Pipe>) {
         let record = active.exchange.record();
         if record.status == 0 {
             return;
@@ -265,6 +258,19 @@ impl Resources {
             request_id: record.request_id(),
         };
         log::line::write(self.lines.line(), &entry);
+    }
+}
+
+/// The stream of that side of an exchange.
+pub(super) fn stream_of<'a, S: System>(
+    links: &'a SlotMap<Link<S::Stream>>,
+    client: &'a Client<S>,
+    active: &Active<S::Pipe>,
+    side: Side,
+) -> Option<&'a S::Stream> {
+    match side {
+        Side::Client => Some(&client.socket),
+        Side::Backend => links.get(active.link?).map(|link| &link.socket),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Where a worker listens, and how that changes while it runs: sockets are bound by another thread and handed over in order.
 
+use crate::net;
 use crossbeam_queue::ArrayQueue;
 use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::Sender;
@@ -55,44 +56,62 @@ pub enum Ownership {
 
 /// A worker's own socket at a place, bound and listening.
 #[derive(Debug)]
-pub struct Bound {
+pub struct Bound<L = net::Listener> {
     /// The socket.
-    pub socket: TcpListener,
+    pub socket: L,
     /// Its place.
     pub group: Arc<ListenGroup>,
 }
 
 /// What one reload changes about where a worker listens.
-#[derive(Debug, Default)]
-pub struct ListenChange {
+#[derive(Debug)]
+pub struct ListenChange<L = net::Listener> {
     /// Sockets to accept from.
-    pub listen: Vec<Bound>,
+    pub listen: Vec<Bound<L>>,
     /// Places to leave, by number, once nobody waits there any more.
     pub close: Vec<u32>,
     /// Nothing is ever sent: it is dropped when the worker goes by the version that the order came with.
     pub taken: Option<Sender<Infallible>>,
 }
 
+impl<L> Default for ListenChange<L> {
+    fn default() -> Self {
+        Self { listen: Vec::new(), close: Vec::new(), taken: None }
+    }
+}
+
 /// The way of orders to one worker. One thread puts them in; the worker looks when a new version is published, so that nothing
 /// is looked at on the way of a request.
-#[derive(Debug, Clone)]
-pub(super) struct Mailbox(Arc<ArrayQueue<ListenChange>>);
+#[derive(Debug)]
+pub struct Mailbox<L = net::Listener>(Arc<ArrayQueue<ListenChange<L>>>);
 
-impl Mailbox {
-    pub(super) fn new() -> Self {
+impl<L> Clone for Mailbox<L> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<L> Default for Mailbox<L> {
+    fn default() -> Self {
         Self(Arc::new(ArrayQueue::new(ORDERS_MAX)))
     }
+}
 
-    pub(super) fn has_room(&self) -> bool {
+impl<L> Mailbox<L> {
+    /// Is there room for another order?
+    pub fn has_room(&self) -> bool {
         !self.0.is_full()
     }
 
-    /// Gives the order back where there is no room.
-    pub(super) fn put(&self, listen_change: ListenChange) -> Result<(), ListenChange> {
+    /// Adds an order.
+    ///
+    /// # Errors
+    /// The order comes back where there is no room.
+    pub fn put(&self, listen_change: ListenChange<L>) -> Result<(), ListenChange<L>> {
         self.0.push(listen_change)
     }
 
-    pub(super) fn take(&self) -> Option<ListenChange> {
+    pub(super) fn take(&self) -> Option<ListenChange<L>> {
         self.0.pop()
     }
 }

@@ -4,12 +4,13 @@
 //! that pauses with less than that on the way is looked at after a moment, and from then on its octets are waited for one by one.
 
 use super::client::{Active, Client};
+use super::drive::stream_of;
 use super::reactor::Worker;
 use super::resources::Resources;
 use crate::base::Key;
 use crate::base::Tick;
 use crate::exchange::{ANY_BYTES, Readiness, Side};
-use crate::net::socket;
+use crate::net::System;
 use std::time::Duration;
 
 /// How long an exchange waits for much, at the least.
@@ -20,7 +21,7 @@ const GRID_US: u64 = 1000;
 
 const SIDES: [Side; 2] = [Side::Client, Side::Backend];
 
-impl Worker {
+impl<S: System> Worker<S> {
     /// Exchanges that have waited for much long enough go on with what there is.
     pub(super) fn end_low_water_waits(&mut self) {
         let now = self.resources.clock.now;
@@ -48,9 +49,9 @@ impl Worker {
     }
 }
 
-impl Resources {
+impl<S: System> Resources<S> {
     /// A wait begins: sockets tell of whatever comes, or only of much.
-    pub(super) fn begin_low_water_waits(&mut self, client: &Client, active: &mut Active) {
+    pub(super) fn begin_low_water_waits(&mut self, client: &Client<S>, active: &mut Active<S::Pipe>) {
         for side in SIDES {
             let was_asked = active.exchange.was_asked(side);
             let before = active.low_water(side).octets;
@@ -68,7 +69,7 @@ impl Resources {
     }
 
     /// Has a wait for much looked at when it has lasted long enough.
-    pub(super) fn queue_low_water_end(&mut self, key: Key, client: &mut Client) {
+    pub(super) fn queue_low_water_end(&mut self, key: Key, client: &mut Client<S>) {
         let Some(active) = &mut client.active else { return };
         let [client_until, backend_until] = SIDES.map(|side| active.low_water(side).until);
         let until = client_until.min(backend_until);
@@ -78,10 +79,16 @@ impl Resources {
     }
 
     /// Has that side's socket tell of so many octets; where the system cannot, it is left as it was.
-    pub(super) fn tell_from(&self, client: &Client, active: &mut Active, side: Side, octets: usize) {
+    pub(super) fn tell_from(
+        &mut self,
+        client: &Client<S>,
+        active: &mut Active<S::Pipe>,
+        side: Side,
+        octets: usize,
+    ) {
         if active.low_water(side).octets != octets
-            && let Some(socket) = self.socket(client, active, side)
-            && socket::tell_from(socket, octets).is_ok()
+            && let Some(stream) = stream_of(&self.links, client, active, side)
+            && self.system.set_low_water(stream, octets).is_ok()
         {
             active.low_water(side).octets = octets;
         }

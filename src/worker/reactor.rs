@@ -2,13 +2,14 @@
 
 use super::alarm::Alarm;
 use super::client::Client;
-use super::clock::{Clock, Epoch};
+use super::clock::Clock;
 use super::idle::Idle;
 use super::listen_group::{Bound, ListenChange, Mailbox};
+use super::pipes::Pipes;
 use super::resources::{Report, Resources, SPARES_BASE, SPARES_MAX};
 use super::shared::{Phase, Shared, Snapshot};
 use super::socket::Listener;
-use super::token::{Kind, key, token};
+use super::token::Kind;
 use super::trim::TcacheFloor;
 use super::wheel::Wheel;
 use crate::base::{Key, SlotMap, mapped};
@@ -16,10 +17,9 @@ use crate::base::{ObjectPool, Random, Tick};
 use crate::exchange::{Buffers, Readiness, Side};
 use crate::log::queue::Lines;
 use crate::metrics::Counters;
-use crate::net::pipe::Pipes;
+use crate::net::system::{EVENTS_MAX, Event, Poll};
+use crate::net::{self, Epoch, Kernel, System, Waker};
 use arc_swap::{ArcSwap, Cache};
-use mio::event::Event;
-use mio::{Events, Poll, Waker};
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -28,21 +28,16 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Events that one poll brings at most. More wait in the kernel, in order.
-const EVENTS_MAX: usize = 512;
-
 /// How soon log lines that the writer had no room for are offered again: the nap of a writer that has much to do.
 const LOG_PAUSE: Duration = Duration::from_millis(20);
 
 /// What a worker begins with.
 #[derive(Debug)]
-pub struct Setup {
+pub struct Setup<L = net::Listener> {
     /// Its number, from 0.
     pub number: usize,
-    /// The process clock.
-    pub epoch: Epoch,
     /// Its own listeners, bound.
-    pub listeners: Vec<Bound>,
+    pub listeners: Vec<Bound<L>>,
     /// What all workers share.
     pub shared: Arc<Shared>,
     /// Its own counters.
@@ -65,8 +60,7 @@ pub struct Handle {
 impl Handle {
     /// Makes the worker look at what is shared.
     pub fn wake(&self) {
-        // A worker that cannot be woken looks at its next event.
-        let _ = self.waker.wake();
+        self.waker.wake();
     }
 
     /// Is there room for an order? Only the thread that asks may give one.
@@ -90,36 +84,55 @@ impl Handle {
 /// No descriptor or thread is left.
 pub fn spawn(
     setup: Setup,
+    epoch: Epoch,
     begun: impl FnOnce() + Send + 'static,
     left: impl FnOnce() + Send + 'static,
 ) -> io::Result<Handle> {
-    let poll = Poll::new()?;
-    let waker = Waker::new(poll.registry(), token(Kind::Control.key(0)))?;
-    let mailbox = Mailbox::new();
-    let alarm = Alarm::new(poll.registry())?;
+    let (kernel, waker) = Kernel::new(epoch)?;
+    let mailbox = Mailbox::default();
     let taken = mailbox.clone();
     let thread = std::thread::Builder::new().name(format!("worker-{}", setup.number)).spawn(move || {
-        let worker = Worker::new(poll, alarm, setup, taken);
+        let mut worker = Worker::new(kernel, setup, taken);
         begun();
-        let cut = worker.run();
+        let cut = loop {
+            if let Turn::Left { cut } = worker.turn() {
+                break cut;
+            }
+        };
+        // What it has is closed before it is said to have left.
+        drop(worker);
         left();
         cut
     })?;
     Ok(Handle { thread, waker, mailbox })
 }
 
-pub(super) struct Worker {
+/// What a turn came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Another one follows.
+    GoOn,
+    /// The worker has left, and is to be dropped.
+    Left {
+        /// Exchanges that were cut.
+        cut: u64,
+    },
+}
+
+/// A worker: everything that one thread serves, on one system.
+pub struct Worker<S: System> {
     alarm: Alarm,
-    pub(super) resources: Resources,
+    pub(super) resources: Resources<S>,
     pub(super) shared: Arc<Shared>,
     cache: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
-    pub(super) listeners: Vec<Listener>,
+    pub(super) listeners: Vec<Listener<S::Listener>>,
     /// How many listeners it ever had.
     pub(super) listeners_made: u32,
-    pub(super) mailbox: Mailbox,
+    pub(super) mailbox: Mailbox<S::Listener>,
     /// When listeners are to be looked at that were paused, or that are to close.
     pub(super) accept_again: Tick,
-    pub(super) clients: SlotMap<Client>,
+    pub(super) clients: SlotMap<Client<S>>,
+    events: Vec<Event>,
     pub(super) due: Vec<Key>,
     /// Clients that had more to do than one turn allows.
     pub(super) queue: VecDeque<Key>,
@@ -129,13 +142,18 @@ pub(super) struct Worker {
     pub(super) trim_looks: u8,
 }
 
-impl Worker {
-    pub(super) fn new(poll: Poll, alarm: Alarm, setup: Setup, mailbox: Mailbox) -> Self {
+impl<S: System> Worker<S> {
+    /// A worker with its listeners registered. It accepts nobody before the phase is one of serving.
+    ///
+    /// # Panics
+    /// A listener cannot be registered.
+    pub fn new(mut system: S, setup: Setup<S::Listener>, mailbox: Mailbox<S::Listener>) -> Self {
+        let clock = Clock::new(&mut system);
         let mut cache = Cache::new(Arc::clone(&setup.shared.snapshot));
         let mut resources = Resources {
             number: setup.number,
-            poll,
-            clock: Clock::new(setup.epoch),
+            system,
+            clock,
             phase: Phase::Serving,
             local: Rc::new(Arc::clone(cache.load())),
             cursors: Vec::new(),
@@ -156,7 +174,7 @@ impl Worker {
         };
         resources.begin_cursors();
         let mut worker = Self {
-            alarm,
+            alarm: Alarm::new(),
             resources,
             cache,
             listeners: Vec::new(),
@@ -164,6 +182,7 @@ impl Worker {
             mailbox,
             accept_again: Tick::NEVER,
             clients: SlotMap::new(Kind::Client as u8),
+            events: Vec::with_capacity(EVENTS_MAX),
             due: Vec::with_capacity(mapped::<Key>()),
             queue: VecDeque::with_capacity(mapped::<Key>()),
             trim_at: Tick::NEVER,
@@ -180,57 +199,55 @@ impl Worker {
         worker
     }
 
-    /// Turns until the worker is to leave and nothing is open, or it is to end at once. Says how many exchanges were cut.
-    fn run(mut self) -> u64 {
-        let mut events = Events::with_capacity(EVENTS_MAX);
-        // What these polls tell of needs no keeping: of every listener it is taken that somebody waits.
-        while self.shared.phase() == Phase::Starting {
-            self.poll(&mut events, None);
+    /// Polls, and does what is to be done. The worker leaves when it is to and nothing is open, or at once when the phase is that of
+    /// ending.
+    pub fn turn(&mut self) -> Turn {
+        if self.shared.phase() == Phase::Starting {
+            // What this poll tells of needs no keeping: of every listener it is taken that somebody waits.
+            self.resources.system.poll(&mut self.events, None);
+            return Turn::GoOn;
         }
-        loop {
-            let timeout = self.patience();
-            self.poll(&mut events, timeout);
-            self.resources.clock.sample();
-            self.look_at_shared();
-            self.resources.idle.polled(events.iter().count() == EVENTS_MAX);
-            // First those at rest: a connection that is not quiet is dropped before an exchange can take it.
-            for event in &events {
-                self.tell_resting(event);
-            }
-            for event in &events {
-                self.tell(event);
-            }
-            for _ in 0..self.queue.len() {
-                if let Some(key) = self.queue.pop_front() {
-                    if let Some(client) = self.clients.get_mut(key) {
-                        client.queued = false;
-                    }
-                    self.drive(key);
+        let timeout = self.patience();
+        let poll = self.resources.system.poll(&mut self.events, timeout);
+        self.resources.clock.sample(&mut self.resources.system);
+        self.look_at_shared();
+        self.resources.idle.polled(poll == Poll::Full);
+        self.tell_all();
+        for _ in 0..self.queue.len() {
+            if let Some(key) = self.queue.pop_front() {
+                if let Some(client) = self.clients.get_mut(key) {
+                    client.queued = false;
                 }
+                self.drive(key);
             }
-            self.end_low_water_waits();
-            self.ask_those_due();
-            self.accept_more();
-            self.trim_if_due();
-            match (self.shared.phase(), self.resources.phase) {
-                (Phase::Ending, _) => return self.leave(),
-                (Phase::Leaving, Phase::Serving) => self.begin_to_leave(),
-                _ => {}
-            }
-            let nobody_is_left = self.clients.is_empty() && self.listeners.is_empty();
-            if self.resources.phase == Phase::Leaving && nobody_is_left {
-                return self.leave();
-            }
-            self.resources.lines.flush();
         }
+        self.end_low_water_waits();
+        self.ask_those_due();
+        self.accept_more();
+        self.trim_if_due();
+        match (self.shared.phase(), self.resources.phase) {
+            (Phase::Ending, _) => return self.leave(),
+            (Phase::Leaving, Phase::Serving) => self.begin_to_leave(),
+            _ => {}
+        }
+        let nobody_is_left = self.clients.is_empty() && self.listeners.is_empty();
+        if self.resources.phase == Phase::Leaving && nobody_is_left {
+            return self.leave();
+        }
+        self.resources.lines.flush();
+        Turn::GoOn
     }
 
-    fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) {
-        match self.resources.poll.poll(events, timeout) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
-            Err(error) => panic!("epoll_wait failed: {error}"),
+    fn tell_all(&mut self) {
+        let events = std::mem::take(&mut self.events);
+        // First those at rest: a connection that is not quiet is dropped before an exchange can take it.
+        for event in &events {
+            self.tell_resting(event);
         }
+        for event in &events {
+            self.tell(event);
+        }
+        self.events = events;
     }
 
     /// How long the next poll may wait: not at all where there is work, else for an event, of which the alarm's is one.
@@ -240,7 +257,7 @@ impl Worker {
         if has_work || at <= now {
             return Some(Duration::ZERO);
         }
-        match self.alarm.set(at, now) {
+        match self.alarm.set(&mut self.resources.system, at, now) {
             Ok(()) => None,
             Err(error) => panic!("timerfd_settime failed: {error}"),
         }
@@ -283,25 +300,20 @@ impl Worker {
 
     /// Drops a backend connection at rest that turns out not to be quiet.
     fn tell_resting(&mut self, event: &Event) {
-        let key = key(event.token());
+        let key = event.key;
         if Kind::of(key) != Kind::Backend {
             return;
         }
         let Some(link) = self.resources.links.get(key) else { return };
-        if link.user.is_none() && (event.is_readable() || event.is_read_closed() || event.is_error()) {
+        if link.user.is_none() && (event.readable || event.read_closed || event.gone) {
             self.resources.idle.forget(link.backend, key);
             self.resources.close_link(key);
         }
     }
 
     fn tell(&mut self, event: &Event) {
-        let key = key(event.token());
-        let readiness = Readiness {
-            readable: event.is_readable(),
-            writable: event.is_writable(),
-            read_closed: event.is_read_closed(),
-            gone: event.is_write_closed() || event.is_error(),
-        };
+        let &Event { key, readable, writable, read_closed, gone } = event;
+        let readiness = Readiness { readable, writable, read_closed, gone };
         match Kind::of(key) {
             Kind::Control => {}
             Kind::Listener => self.listener_ready(key.index()),
@@ -363,12 +375,12 @@ impl Worker {
     }
 
     /// The process leaves: what is still open is cut.
-    fn leave(mut self) -> u64 {
+    fn leave(&mut self) -> Turn {
         let mut cut = 0;
         for key in self.clients.keys() {
             cut += u64::from(self.cut_client(key));
         }
         self.resources.lines.flush();
-        cut
+        Turn::Left { cut }
     }
 }

@@ -4,6 +4,7 @@
 use super::client::{Active, Client, LocalSnapshot, LowWater};
 use super::clock::Clock;
 use super::idle::Idle;
+use super::pipes::Pipes;
 use super::shared::{Phase, Snapshot};
 use super::socket::Link;
 use super::trim::TcacheFloor;
@@ -13,9 +14,8 @@ use crate::base::{ObjectPool, Random, Tick};
 use crate::exchange::{Buffers, Env, Serving, Side};
 use crate::log::queue::Lines;
 use crate::metrics::Counters;
-use crate::net::pipe::Pipes;
+use crate::net::System;
 use crate::route::balance::Cursor;
-use mio::Poll;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,21 +37,21 @@ const COMPLAINT_PAUSE_US: u64 = 1_000_000;
 /// Tells the operator something. A worker never writes to the standard error itself, for that may block.
 pub type Report = fn(String);
 
-pub(super) struct Resources {
+pub(super) struct Resources<S: System> {
     pub(super) number: usize,
-    pub(super) poll: Poll,
+    pub(super) system: S,
     pub(super) clock: Clock,
     pub(super) phase: Phase,
     /// The version that new exchanges are given.
     pub(super) local: LocalSnapshot,
     /// For each pool of that version that has a choice, what balancing remembers.
     pub(super) cursors: Vec<Cursor>,
-    pub(super) links: SlotMap<Link>,
+    pub(super) links: SlotMap<Link<S::Stream>>,
     pub(super) idle: Idle,
     pub(super) buffers: Buffers,
-    pub(super) pipes: Pipes,
+    pub(super) pipes: Pipes<S::Pipe>,
     /// Exchanges for later use.
-    pub(super) spares: ObjectPool<Box<Active>>,
+    pub(super) spares: ObjectPool<Box<Active<S::Pipe>>>,
     pub(super) wheel: Wheel<Key>,
     /// Clients whose exchange waits for much, each once, and when they are to be looked at.
     pub(super) low_water_waits: VecDeque<(Tick, Key)>,
@@ -64,10 +64,10 @@ pub(super) struct Resources {
     pub(super) warned_at: Option<Tick>,
 }
 
-impl Resources {
+impl<S: System> Resources<S> {
     /// What comes with a call of an exchange of that client.
     #[inline]
-    pub(super) fn env<'a>(&'a mut self, client: &'a Client, local: &'a Snapshot) -> Env<'a> {
+    pub(super) fn env<'a>(&'a mut self, client: &'a Client<S>, local: &'a Snapshot) -> Env<'a> {
         let serving = if self.phase == Phase::Serving { Serving::On } else { Serving::Leaving };
         Env {
             now: self.clock.now,
@@ -83,15 +83,15 @@ impl Resources {
     }
 
     /// An exchange for a client that had none, told what the client's events have told.
-    pub(super) fn begin(&mut self, client: &mut Client) -> Box<Active> {
+    pub(super) fn begin(&mut self, client: &mut Client<S>) -> Box<Active<S::Pipe>> {
         let mut active = self.spares.take().unwrap_or_else(|| Box::new(Active::new(Rc::clone(&self.local))));
         active.exchange.ready(Side::Client, std::mem::take(&mut client.readiness));
         active
     }
 
     /// Takes back what an exchange held, and keeps it for later use.
-    pub(super) fn store(&mut self, mut active: Box<Active>) {
-        active.settle_pipes(&mut self.pipes, true);
+    pub(super) fn store(&mut self, mut active: Box<Active<S::Pipe>>) {
+        active.settle_pipes(&self.system, &mut self.pipes, true);
         for side in [Side::Client, Side::Backend] {
             *active.low_water(side) = LowWater::ANY;
             *active.corked(side) = false;
@@ -103,7 +103,7 @@ impl Resources {
     }
 
     /// Has the wheel ask about a client at `deadline`.
-    pub(super) fn schedule(&mut self, client: &mut Client, key: Key, deadline: Tick) {
+    pub(super) fn schedule(&mut self, client: &mut Client<S>, key: Key, deadline: Tick) {
         client.deadline = deadline;
         self.wheel.schedule(&mut client.timer, deadline, key);
     }

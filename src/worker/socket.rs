@@ -4,21 +4,18 @@ use super::listen_group::ListenGroup;
 use super::wheel::Timer;
 use crate::base::Key;
 use crate::base::Tick;
+use crate::net::System;
 use crate::route::backend::BackendId;
-use mio::Poll;
-use mio::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
 /// A listener of this worker.
 #[derive(Debug)]
-pub(super) struct Listener {
+pub(super) struct Listener<L> {
     /// What its events are told by; never used again.
     pub(super) number: u32,
     /// It stands before the place: with the place gone, the socket is closed for certain.
-    pub(super) socket: TcpListener,
+    pub(super) socket: L,
     pub(super) group: Arc<ListenGroup>,
-    /// What it accepts is paced, which peers on this machine are to be spared.
-    pub(super) paced: bool,
     /// Connections may be waiting.
     pub(super) ready: bool,
     /// At a limit: it is tried again after a pause.
@@ -37,7 +34,7 @@ pub(super) enum ListenerState {
     Ending { by: Tick },
 }
 
-impl Listener {
+impl<L> Listener<L> {
     /// Nobody waits that was not told of.
     pub(super) fn is_empty(&self) -> bool {
         !self.ready && !self.paused
@@ -45,22 +42,22 @@ impl Listener {
 
     /// Needs no more events, and may get none: where others have the socket, epoll would tell of it for ever. It closes as soon
     /// as nobody waits, and then at the latest.
-    pub(super) fn end(&mut self, poll: &Poll, by: Tick) {
-        let _ = poll.registry().deregister(&mut self.socket);
+    pub(super) fn end<S: System<Listener = L>>(&mut self, system: &mut S, by: Tick) {
+        system.forget_listener(&mut self.socket);
         self.state = ListenerState::Ending { by };
     }
 
     /// Accepts nobody more, whoever waits: others do.
-    pub(super) fn leave_to_others(&mut self, poll: &Poll, now: Tick) {
-        self.end(poll, now);
+    pub(super) fn leave_to_others<S: System<Listener = L>>(&mut self, system: &mut S, now: Tick) {
+        self.end(system, now);
         (self.ready, self.paused) = (false, false);
     }
 }
 
 /// A backend connection.
 #[derive(Debug)]
-pub(super) struct Link {
-    pub(super) socket: TcpStream,
+pub(super) struct Link<T> {
+    pub(super) socket: T,
     pub(super) backend: BackendId,
     /// The client whose exchange uses it; none: it is at rest.
     pub(super) user: Option<Key>,

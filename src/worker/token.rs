@@ -1,12 +1,11 @@
-//! What the tokens of epoll name: a kind of thing, its slot and its generation.
+//! What keys name: a kind of thing.
 
 use crate::base::Key;
-use mio::Token;
 
 /// What a key names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The waker, or the alarm.
+    /// The system itself ([`crate::net::system::SYSTEM_KEY`]).
     Control = 0,
     /// A listener; its index is its number.
     Listener = 1,
@@ -28,13 +27,4 @@ impl Kind {
     pub(super) const fn key(self, index: u32) -> Key {
         Key::new(self as u8, 0, index)
     }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "a word has 64 bits: `lib.rs` holds that")]
-pub(super) const fn token(key: Key) -> Token {
-    Token(key.bits() as usize)
-}
-
-pub(super) const fn key(token: Token) -> Key {
-    Key::from_bits(token.0 as u64)
 }

@@ -4,6 +4,7 @@
 use super::reactor::Worker;
 use crate::base::Tick;
 use crate::base::{Key, mapped};
+use crate::net::System;
 use std::time::Duration;
 
 /// Between two looks at what was needed. What goes was not needed for so long, and at most for twice as long.
@@ -49,7 +50,7 @@ impl TcacheFloor {
     }
 }
 
-impl Worker {
+impl<S: System> Worker<S> {
     /// Looks, if it is time, and says when to look again: not before there is something to give back.
     pub(super) fn trim_if_due(&mut self) {
         let now = self.resources.clock.now;
