@@ -3,6 +3,7 @@
 use super::stream::Family;
 use super::system::Peer;
 use super::{Stream, keep_alive, pacing};
+use nix::sys::socket::sockopt::SetUsize;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use socket2::{SockFilter, SockRef};
@@ -110,15 +111,35 @@ pub fn adopt(listener: &TcpListener) -> io::Result<()> {
     listener.set_nonblocking(true)
 }
 
-/// Has the kernel begin no more connections, and finish those that have begun: a segment that would open one is dropped, and its
-/// sender repeats it after a second, when the listener is closed or another one is there. Without this, who connects between the
-/// last accept(2) and close(2) is reset.
+/// `SO_BINDTOIFINDEX` of socket(7), which rustix does not have.
+#[derive(Debug, Clone, Copy)]
+struct BoundInterface;
+
+/// The highest index that an interface could have, and none has.
+const NO_INTERFACE: usize = i32::MAX as usize;
+
+nix::setsockopt_impl!(BoundInterface, libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX, usize, SetUsize);
+
+/// Has the kernel begin no more connections at a listener, and finish those that have begun. Without this, a client that connects
+/// between the last accept(2) and close(2) is reset.
+///
+/// The listener is bound to an interface that does not exist: no first segment comes by that, while a handshake that has begun keeps
+/// the interface that it began with. A client that connects meanwhile is refused, as after the close; where other listeners
+/// of the port are left (`SO_REUSEPORT`) they are found, or the segment is dropped and the client repeats it after a second. It
+/// needs no privilege since Linux 5.7.
 ///
 /// It is a property of the socket: of one that other processes have too, it would shut the door for them.
 ///
 /// # Errors
-/// The kernel refused the filter (socket(7), `SO_ATTACH_FILTER`).
+/// The kernel refused that, and a filter too.
 pub fn begin_no_more(listener: impl AsFd) -> io::Result<()> {
+    let bound = nix::sys::socket::setsockopt(&listener, BoundInterface, &NO_INTERFACE);
+    bound.or_else(|_| drop_first_segments(listener)).map_err(io::Error::from)
+}
+
+/// The same by a filter that drops each segment that would open a connection (socket(7), `SO_ATTACH_FILTER`): for kernels before
+/// 5.7. Since 6.18 it takes `CAP_NET_ADMIN`.
+fn drop_first_segments(listener: impl AsFd) -> nix::Result<()> {
     // A filter of a TCP socket sees the segment from its first octet. Accepted sockets inherit it; to them it does nothing.
     const LOAD_OCTET: u16 = 0x30;
     const AND: u16 = 0x54;
@@ -135,7 +156,8 @@ pub fn begin_no_more(listener: impl AsFd) -> io::Result<()> {
         SockFilter::new(RETURN, 0, 0, 0),
         SockFilter::new(RETURN, 0, 0, u32::MAX),
     ];
-    SockRef::from(&listener).attach_filter(&filter)
+    let attached = SockRef::from(&listener).attach_filter(&filter);
+    attached.map_err(|error| nix::Error::from_raw(error.raw_os_error().unwrap_or(0)))
 }
 
 /// Asks whether an address can be had, alone: without `SO_REUSEPORT` the kernel refuses one that anybody else listens on.
@@ -210,9 +232,8 @@ mod tests {
         let addr = listener.local_addr().unwrap();
         let mut early = std::net::TcpStream::connect(addr).unwrap();
         begin_no_more(&listener).unwrap();
-        let patience = std::time::Duration::from_millis(200);
-        let late = std::net::TcpStream::connect_timeout(&addr, patience).unwrap_err();
-        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        let late = std::net::TcpStream::connect(addr).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::ConnectionRefused);
         let (mut accepted, _) = listener.accept().unwrap();
         accepted.set_nonblocking(false).unwrap();
         early.write_all(b"a").unwrap();
