@@ -32,7 +32,7 @@ fn spec(route: usize, host: &str, prefix: &str) -> RouteSpec {
         path_prefix: PathPrefix::parse(prefix).expect("a prefix"),
         strip_prefix: false,
         balancing: Balancing::RoundRobin,
-        body_bytes_max: None,
+        policy: None,
         backends: vec![BackendSpec {
             address: BackendAddress { host: "127.0.0.1".to_owned(), port: 9001 },
             weight: 1,

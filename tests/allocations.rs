@@ -64,8 +64,7 @@ fn published(origins: &[SocketAddr], access_log: AccessLog) -> Snapshot {
         settings: Settings {
             head: server.head,
             header_timeout: server.header_timeout,
-            connect_timeout: server.connect_timeout,
-            timeout: server.timeout,
+            policy: server.policy(),
             via: server.via,
             request_ids: RequestIds::Made,
             access_log,

@@ -59,7 +59,8 @@ fn the_shipped_file_shows_every_key_with_its_default() {
     assert_eq!(accepted(&uncomment(false)), accepted(SHIPPED));
     let all = accepted(&uncomment(true));
     assert_eq!(all.server.connections_max, Some(10_000));
-    assert_eq!(all.routes[0].body_bytes_max, Some(10 << 20));
+    let own = all.routes[0].policy.as_deref().unwrap();
+    assert_eq!((own.body_bytes_max, own.retries_max), (Some(10 << 20), None));
     // The messages list every key that there is: the file must show each.
     for text in ["[server]\nzzzzzzzz = 1\n", "[[routes]]\nzzzzzzzz = 1\n"] {
         let problems = refused(text);
@@ -93,6 +94,7 @@ head_bytes_max = 0x2000
 fields_max = 512
 target_bytes_max = 8_000
 body_bytes_max = 1000
+tunnel_timeout_secs = 60
 connections_max = 7
 trusted_proxies = ["10.0.0.0/8", "::1"]
 via = "edge-1"
@@ -134,10 +136,23 @@ backends = [{ url = "http://b" }]
     assert_eq!((server.connections_max, server.trusted_proxies.len()), (Some(7), 2));
     let [one, two] = &config.routes[..] else { panic!("two routes") };
     assert_eq!((one.strip_prefix, one.balancing), (true, Balancing::LeastConnections));
-    assert_eq!((one.path_prefix.as_str(), one.body_bytes_max), ("/api", Some(5)));
+    assert_eq!(one.path_prefix.as_str(), "/api");
     assert_eq!((one.backends[0].weight, one.backends[0].address.port), (65535, 9001));
-    assert_eq!((two.body_bytes_max, two.backends[0].address.port), (Some(1000), 80));
+    assert_eq!((&two.policy, two.backends[0].address.port), (&None, 80));
+    assert_eq!(server.policy().body_bytes_max, 1000);
+    assert_eq!((server.policy().tunnel_timeout, server.policy().retries_max), (Duration::from_secs(60), 3));
     assert_eq!(two.balancing, Balancing::RoundRobin);
+}
+
+#[test]
+fn reads_the_limits_of_a_route() {
+    let keys = "body_bytes_max = 5\ntimeout_secs = 7\nconnect_timeout_secs = 0.5\ntunnel_timeout_secs = 86400\n\
+                retries_max = 0";
+    let config = accepted(&format!("{ROUTE}\n{keys}\n"));
+    let policy = config.routes[0].policy.as_deref().unwrap().over(&config.server.policy());
+    assert_eq!((policy.body_bytes_max, policy.retries_max), (5, 0));
+    let times = [policy.timeout, policy.connect_timeout, policy.tunnel_timeout];
+    assert_eq!(times.map(|time| time.as_millis()), [7_000, 500, 86_400_000]);
 }
 
 #[test]
@@ -294,7 +309,9 @@ fn wrong_values_of_the_server() {
 fn wrong_values_of_a_route() {
     let cases: &[(&str, usize, &str)] = &[
         ("pathprefix = \"/\"", 1, "did you mean `path_prefix`?"),
-        ("timeout_secs = 3", 1, "`timeout_secs` belongs in `[server]`"),
+        ("idle_timeout_secs = 3", 1, "`idle_timeout_secs` belongs in `[server]`"),
+        ("timeout_secs = 0", 16, "out of range"),
+        ("retries_max = 101", 15, "a whole number from 0 to 100"),
         ("url = \"http://a\"", 1, "`url` belongs in a backend"),
         ("backend = []", 1, "did you mean `backends`?"),
         ("host = 3", 8, "expected text in quotes, found a whole number; write \"3\""),

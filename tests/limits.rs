@@ -60,6 +60,26 @@ fn content_of_a_route_and_of_the_rest() {
 }
 
 #[test]
+fn time_of_a_route_and_of_the_rest() {
+    let (held, asked, release) = Backend::held();
+    let addr = [held.addr()];
+    let routes =
+        [route("short", "path_prefix = \"/short\"\ntimeout_secs = 0.2", &addr), route("rest", "", &addr)];
+    let apex = Apex::start(&routes.concat());
+    let mut rest = apex.client();
+    rest.send(get("/rest"));
+    asked.recv_timeout(SOON).unwrap();
+    // The later one has the shorter time.
+    let answer = apex.client().ask(get("/short"));
+    assert_eq!(
+        (answer.status(), answer.text()),
+        (504, "504 Gateway Timeout: the backend did not answer in time\n")
+    );
+    release.send(()).unwrap();
+    assert_eq!(rest.response().text(), "held");
+}
+
+#[test]
 fn what_no_setting_moves() {
     let origin = echo();
     let apex = Apex::start(&all(&[origin.local_addr()]));

@@ -9,6 +9,7 @@ use crate::http::limits::METHOD_BYTES_MAX;
 use crate::http::target::{self, Target};
 use crate::route::explain::{Explanation, PassedOver, Reason};
 use crate::route::pattern::{HostPattern, PathPrefix};
+use crate::route::policy::{Policy, RoutePolicy};
 use crate::route::spec::Balancing;
 use crate::route::table::{Route, Table};
 use std::fmt::Write;
@@ -32,7 +33,7 @@ pub(super) fn run(config: &Path, request: &str) -> ExitCode {
         Ok(config) => config,
         Err(problems) => return check::refuse(&problems),
     };
-    match explain(asked, &Table::compile(&config.routes, None)) {
+    match explain(asked, &Table::compile(&config.routes, None), &config.server.policy()) {
         Ok(text) => say(&text, ExitCode::SUCCESS),
         Err(text) => say(&text, ExitCode::FAILURE),
     }
@@ -72,7 +73,7 @@ fn is_method(text: &str) -> bool {
 }
 
 /// The explanation as text; `Err` where no route takes the request.
-fn explain(asked: Asked<'_>, table: &Table) -> Result<String, String> {
+fn explain(asked: Asked<'_>, table: &Table, server: &Policy) -> Result<String, String> {
     let mut text = format!("{} {}\n\n", asked.method, asked.target.escape_debug());
     let judged = match target::judge(asked.method, asked.target.as_bytes()) {
         Ok(judged) => judged,
@@ -86,7 +87,7 @@ fn explain(asked: Asked<'_>, table: &Table) -> Result<String, String> {
     let explanation = table.explain(host, judged.path());
     let chosen = explanation.chosen.map(|id| table.route(id));
     if let Some(route) = chosen {
-        write_chosen(&mut text, asked.method, &judged, route);
+        write_chosen(&mut text, asked.method, &judged, route, server);
     } else {
         line(&mut text, format_args!("no route takes it: the answer is 404"));
     }
@@ -102,7 +103,7 @@ fn line(text: &mut String, words: std::fmt::Arguments<'_>) {
     let _ = writeln!(text, "{words}");
 }
 
-fn write_chosen(text: &mut String, method: &str, target: &Target<'_>, route: &Route) {
+fn write_chosen(text: &mut String, method: &str, target: &Target<'_>, route: &Route, server: &Policy) {
     let path = String::from_utf8_lossy(target.path());
     let host = match &route.identity.host {
         HostPattern::Exact(name) => format!("`{name}`, exactly the request's"),
@@ -117,9 +118,7 @@ fn write_chosen(text: &mut String, method: &str, target: &Target<'_>, route: &Ro
     );
     let stripped = if route.strip_bytes > 0 { ", the prefix taken off" } else { "" };
     line(text, format_args!("  sent      {method} {}{stripped}", sent(target, route.strip_bytes)));
-    if let Some(bytes) = route.body_bytes_max {
-        line(text, format_args!("  content   up to {bytes} octets"));
-    }
+    write_policy(text, route.policy.as_deref(), server);
     let balancing = route.pool.balancing;
     let how = match balancing {
         Balancing::RoundRobin => "in turns, by weight",
@@ -137,6 +136,27 @@ fn write_chosen(text: &mut String, method: &str, target: &Target<'_>, route: &Ro
         let authority = &backend.authority;
         line(text, format_args!("    http://{authority:width$}  weight {weight:<5}  {whole:>3}.{tenth} %"));
     }
+}
+
+/// The limits that hold for the request, and which of them are the route's own.
+fn write_policy(text: &mut String, own: Option<&RoutePolicy>, server: &Policy) {
+    let own = own.copied().unwrap_or_default();
+    let policy = own.over(server);
+    if policy.body_bytes_max < u64::MAX {
+        line(text, format_args!("  content   up to {} octets", policy.body_bytes_max));
+    }
+    let whose = |is_own: bool| if is_own { " (the route's own)" } else { "" };
+    let mut times = Vec::new();
+    for (name, time, own) in [
+        ("timeout", policy.timeout, own.timeout),
+        ("connect", policy.connect_timeout, own.connect_timeout),
+        ("tunnel", policy.tunnel_timeout, own.tunnel_timeout),
+    ] {
+        times.push(format!("{name} {} s{}", time.as_secs_f64(), whose(own.is_some())));
+    }
+    line(text, format_args!("  times     {}", times.join(", ")));
+    let retries = whose(own.retries_max.is_some());
+    line(text, format_args!("  retries   up to {}{retries}", policy.retries_max));
 }
 
 fn write_passed_over(text: &mut String, table: &Table, explanation: &Explanation, chosen: Option<&Route>) {
@@ -196,6 +216,7 @@ host = \"*.example.com\"
 path_prefix = \"/api/\"
 strip_prefix = true
 body_bytes_max = 1000
+timeout_secs = 1.5
 load_balancing = \"random\"
 backends = [{ url = \"http://10.0.0.10:80\", weight = 2 }, { url = \"http://[::1]:9002\" }]
 [[routes]]
@@ -211,7 +232,7 @@ backends = [{ url = \"http://127.0.0.1:9001\" }]
 
     fn ask_of(file: &str, request: &str) -> Result<String, String> {
         let config = config::parse(file, "a.toml").unwrap();
-        explain(parse(request).unwrap(), &Table::compile(&config.routes, None))
+        explain(parse(request).unwrap(), &Table::compile(&config.routes, None), &config.server.policy())
     }
 
     #[test]
@@ -225,6 +246,8 @@ the route `api` takes it
   path      /api/x is under the prefix `/api`
   sent      GET /x?q=1, the prefix taken off
   content   up to 1000 octets
+  times     timeout 1.5 s (the route's own), connect 1.5 s, tunnel 3600 s
+  retries   up to 3
   backends  random: by chance, by weight
     http://10.0.0.10:80  weight 2       66.7 %
     http://[::1]:9002    weight 1       33.3 %

@@ -4,6 +4,7 @@ use super::file::{SERVER, Section, Walk, entries, quoted};
 use crate::http::field::is_token;
 use crate::http::limits::{FIELDS_CEILING, HeadLimits};
 use crate::net::network::Network;
+use crate::route::policy::{Policy, RETRIES_MAX};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ const WORKERS_MAX: u64 = 1024;
 
 /// Any time of the file, seconds: from the tick of a timer to a day. Zero would mean "at once" to one reader and "never" to
 /// another.
-const SECONDS: RangeInclusive<f64> = 0.001..=86_400.0;
+pub(super) const SECONDS: RangeInclusive<f64> = 0.001..=86_400.0;
 
 /// A delay, seconds: that one may well be none.
 const DELAY_SECONDS: RangeInclusive<f64> = 0.0..=86_400.0;
@@ -65,6 +66,8 @@ pub struct Server {
     pub head: HeadLimits,
     /// Longest request content in octets, 1 or more; `None` (the default): no limit. Routes that name none have this one.
     pub body_bytes_max: Option<u64>,
+    /// `tunnel_timeout_secs`, default 3600: a tunnel in which nothing moves. Routes that name none have this one.
+    pub tunnel_timeout: Duration,
     /// Client connections at a time, 1 or more; `None` (the default): what the descriptor limit allows.
     pub connections_max: Option<u32>,
     /// Networks whose `X-Forwarded-*` are believed. Default: none.
@@ -83,13 +86,14 @@ pub struct Server {
 impl Default for Server {
     /// What a file that names no key at all gets.
     fn default() -> Self {
+        let policy = Policy::default();
         Self {
             listen: vec![SocketAddr::from(([0, 0, 0, 0], 8080))],
             workers: 0,
-            timeout: Duration::from_secs(30),
+            timeout: policy.timeout,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
-            connect_timeout: Duration::from_secs(3),
+            connect_timeout: policy.connect_timeout,
             backend_idle_timeout: Duration::from_secs(4),
             shutdown_timeout: Duration::from_secs(30),
             shutdown_delay: Duration::ZERO,
@@ -97,12 +101,26 @@ impl Default for Server {
             access_log: true,
             head: HeadLimits::DEFAULT,
             body_bytes_max: None,
+            tunnel_timeout: policy.tunnel_timeout,
             connections_max: None,
             trusted_proxies: Vec::new(),
             via: None,
             request_id: false,
             watch: false,
             pid_file: None,
+        }
+    }
+}
+
+impl Server {
+    /// The limits of a request whose route sets none.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            timeout: self.timeout,
+            connect_timeout: self.connect_timeout,
+            tunnel_timeout: self.tunnel_timeout,
+            body_bytes_max: self.body_bytes_max.unwrap_or(u64::MAX),
+            retries_max: RETRIES_MAX,
         }
     }
 }
@@ -143,6 +161,7 @@ pub(super) fn server<'t>(walk: &mut Walk<'t>, value: Option<Spanned<DeValue<'t>>
         access_log: walk.flag(it, "access_log", default.access_log),
         head: head_limits(walk, it),
         body_bytes_max: body_bytes_max(walk, it),
+        tunnel_timeout: walk.seconds(it, "tunnel_timeout_secs", &SECONDS).unwrap_or(default.tunnel_timeout),
         connections_max: whole(walk, it, "connections_max", 1..=CONNECTIONS_MAX),
         trusted_proxies: it.take("trusted_proxies").map(|value| networks(walk, value)).unwrap_or_default(),
         via: it.take("via").and_then(|value| via(walk, value)),
@@ -163,7 +182,7 @@ pub(super) fn body_bytes_max<'t>(walk: &mut Walk<'t>, section: &mut Section<'t>)
 }
 
 /// A whole number within `range`, as the type that the setting has.
-fn whole<'t, T: TryFrom<u64>>(
+pub(super) fn whole<'t, T: TryFrom<u64>>(
     walk: &mut Walk<'t>,
     section: &mut Section<'t>,
     key: &'static str,

@@ -89,12 +89,18 @@ pub fn missing(these: &[SocketAddr], among: &[SocketAddr]) -> Vec<SocketAddr> {
 }
 
 fn change_of(before: &RouteSpec, after: &RouteSpec) -> RouteChange {
+    let own = |route: &RouteSpec| route.policy.as_deref().copied().unwrap_or_default();
+    let (old, new) = (own(before), own(after));
     let differs = [
         ("host", before.host != after.host),
         ("path_prefix", before.path_prefix != after.path_prefix),
         ("strip_prefix", before.strip_prefix != after.strip_prefix),
         ("load_balancing", before.balancing != after.balancing),
-        ("body_bytes_max", before.body_bytes_max != after.body_bytes_max),
+        ("timeout_secs", old.timeout != new.timeout),
+        ("connect_timeout_secs", old.connect_timeout != new.connect_timeout),
+        ("tunnel_timeout_secs", old.tunnel_timeout != new.tunnel_timeout),
+        ("body_bytes_max", old.body_bytes_max != new.body_bytes_max),
+        ("retries_max", old.retries_max != new.retries_max),
     ];
     let missing = |from: &[BackendSpec], among: &[BackendSpec]| -> Vec<String> {
         let missing = from.iter().filter(|one| !among.iter().any(|other| other.address == one.address));
@@ -128,6 +134,7 @@ fn server_keys(old: &Server, new: &Server) -> (Vec<&'static str>, Vec<&'static s
         ("fields_max", old.head.fields_max != new.head.fields_max),
         ("target_bytes_max", old.head.target_bytes_max != new.head.target_bytes_max),
         ("body_bytes_max", old.body_bytes_max != new.body_bytes_max),
+        ("tunnel_timeout_secs", old.tunnel_timeout != new.tunnel_timeout),
         ("connections_max", old.connections_max != new.connections_max),
         ("trusted_proxies", old.trusted_proxies != new.trusted_proxies),
         ("via", old.via != new.via),
@@ -234,6 +241,14 @@ mod tests {
                 format!("{PLAIN}path_prefix = \"/x\"\nstrip_prefix = true\n"),
                 "route `a` changed (path_prefix, strip_prefix)",
             ),
+            (
+                format!(
+                    "{PLAIN}timeout_secs = 1\nconnect_timeout_secs = 1\ntunnel_timeout_secs = 1\nbody_bytes_max = 1\n\
+                     retries_max = 0\n"
+                ),
+                "route `a` changed (timeout_secs, connect_timeout_secs, tunnel_timeout_secs, body_bytes_max, retries_max)",
+            ),
+            (format!("[server]\ntunnel_timeout_secs = 1\n{PLAIN}"), "server: tunnel_timeout_secs"),
             (
                 format!("[server]\ntimeout_secs = 4\nworkers = 3\n{PLAIN}"),
                 "server: timeout_secs, header_timeout_secs; by an upgrade (SIGUSR2) or a restart only: workers",

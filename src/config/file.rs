@@ -50,6 +50,7 @@ pub(super) const SERVER: Shape = Shape {
         "fields_max",
         "target_bytes_max",
         "body_bytes_max",
+        "tunnel_timeout_secs",
         "connections_max",
         "trusted_proxies",
         "via",
@@ -63,7 +64,19 @@ pub(super) const SERVER: Shape = Shape {
 pub(super) const ROUTE: Shape = Shape {
     path: "routes",
     place: "in `[[routes]]`",
-    keys: &["name", "host", "path_prefix", "strip_prefix", "load_balancing", "body_bytes_max", "backends"],
+    keys: &[
+        "name",
+        "host",
+        "path_prefix",
+        "strip_prefix",
+        "load_balancing",
+        "timeout_secs",
+        "connect_timeout_secs",
+        "tunnel_timeout_secs",
+        "body_bytes_max",
+        "retries_max",
+        "backends",
+    ],
 };
 
 /// One of a route's backends.

@@ -21,7 +21,7 @@ use std::path::Path;
 
 /// A file that was checked. Whatever is in it can be run.
 ///
-/// The keys of a route are documented at [`RouteSpec`]; its `body_bytes_max` is the route's own, else the server's.
+/// The keys of a route are documented at [`RouteSpec`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// `[server]`.
@@ -82,7 +82,7 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
     let source = source::Source::new(text);
     let (mut walk, mut root) = file::Walk::begin(&source);
     let server = check::server(&mut walk, root.take("server"));
-    let routes = routes::routes(&mut walk, root.take("routes"), server.body_bytes_max);
+    let routes = routes::routes(&mut walk, root.take("routes"));
     walk.close(root);
     match walk.end(file) {
         None => Ok(Config { server, routes }),

@@ -1,17 +1,22 @@
 //! `[[routes]]` judged: each route by itself, and then what must not be there twice.
 
-use super::check::body_bytes_max;
+use super::check::{SECONDS, body_bytes_max, whole};
 use super::file::{BACKEND, ROUTE, Section, Walk, entries, quoted};
 use super::nearest::nearest;
 use crate::route::pattern::{HostPattern, PathPrefix};
+use crate::route::policy::{RETRIES_MAX, RoutePolicy};
 use crate::route::spec::{BackendAddress, BackendSpec, Balancing, RouteSpec};
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 use toml::Spanned;
 use toml::de::DeValue;
 
 /// Characters of a route's name: it stands in every line of the log.
 const NAME_CHARS_MAX: usize = 128;
+
+/// Retries that may be asked for: far beyond what helps a request, and too few to hold one for long.
+const RETRIES_CEILING: u64 = 100;
 
 /// The names of the ways to choose a backend.
 const BALANCINGS: [(&str, Balancing); 3] = [
@@ -34,14 +39,12 @@ pub fn balancing_name(balancing: Balancing) -> &'static str {
 struct Taken {
     names: HashMap<String, usize>,
     places: HashMap<(HostPattern, PathPrefix), (String, usize)>,
+    /// What routes set by themselves: routes that set the same share it.
+    policies: HashMap<RoutePolicy, Arc<RoutePolicy>>,
 }
 
 /// Judges all routes. A route with something wrong in it is noted and left out.
-pub(super) fn routes<'t>(
-    walk: &mut Walk<'t>,
-    value: Option<Spanned<DeValue<'t>>>,
-    server_body_bytes_max: Option<u64>,
-) -> Vec<RouteSpec> {
+pub(super) fn routes<'t>(walk: &mut Walk<'t>, value: Option<Spanned<DeValue<'t>>>) -> Vec<RouteSpec> {
     const EXAMPLE: &str =
         "add `[[routes]]` with `name = \"my-api\"` and `backends = [{ url = \"http://127.0.0.1:9001\" }]`";
     let Some(value) = value else {
@@ -61,24 +64,19 @@ pub(super) fn routes<'t>(
     let mut specs = Vec::new();
     for entry in entries {
         let Some(section) = walk.section(entry, &ROUTE, "write `[[routes]]`") else { continue };
-        specs.extend(route(walk, section, server_body_bytes_max, &mut taken));
+        specs.extend(route(walk, section, &mut taken));
     }
     specs
 }
 
-fn route<'t>(
-    walk: &mut Walk<'t>,
-    mut section: Section<'t>,
-    server_body_bytes_max: Option<u64>,
-    taken: &mut Taken,
-) -> Option<RouteSpec> {
+fn route<'t>(walk: &mut Walk<'t>, mut section: Section<'t>, taken: &mut Taken) -> Option<RouteSpec> {
     let it = &mut section;
     let name = name(walk, it, taken);
     let (host, host_span) = pattern(walk, it, "host", "*", HostPattern::parse);
     let (path_prefix, path_span) = pattern(walk, it, "path_prefix", "/", PathPrefix::parse);
     let strip_prefix = walk.flag(it, "strip_prefix", false);
     let balancing = balancing(walk, it);
-    let body_bytes_max = body_bytes_max(walk, it).or(server_body_bytes_max);
+    let policy = policy(walk, it, taken);
     let backends = backends(walk, it);
     let header = section.span.clone();
     walk.close(section);
@@ -87,7 +85,22 @@ fn route<'t>(
     let place = path_span.or(host_span).unwrap_or(header);
     place_is_free(walk, (&host, &path_prefix), place, name.as_deref().unwrap_or("?"), taken);
     let (name, backends) = (name?, backends?);
-    Some(RouteSpec { name, host, path_prefix, strip_prefix, balancing, body_bytes_max, backends })
+    Some(RouteSpec { name, host, path_prefix, strip_prefix, balancing, policy, backends })
+}
+
+/// The limits and timeouts that the route sets; none where it sets none.
+fn policy<'t>(walk: &mut Walk<'t>, section: &mut Section<'t>, taken: &mut Taken) -> Option<Arc<RoutePolicy>> {
+    let policy = RoutePolicy {
+        timeout: walk.seconds(section, "timeout_secs", &SECONDS),
+        connect_timeout: walk.seconds(section, "connect_timeout_secs", &SECONDS),
+        tunnel_timeout: walk.seconds(section, "tunnel_timeout_secs", &SECONDS),
+        body_bytes_max: body_bytes_max(walk, section),
+        // No server's value stands above it: written out, the default is no setting.
+        retries_max: whole(walk, section, "retries_max", 0..=RETRIES_CEILING)
+            .filter(|&retries| retries != RETRIES_MAX),
+    };
+    (policy != RoutePolicy::default())
+        .then(|| Arc::clone(taken.policies.entry(policy).or_insert_with(|| Arc::new(policy))))
 }
 
 /// `name`: required, unique, and fit for a line of the log.

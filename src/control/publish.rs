@@ -39,8 +39,7 @@ fn rules_of(server: &Server) -> Settings {
     Settings {
         head: server.head,
         header_timeout: server.header_timeout,
-        connect_timeout: server.connect_timeout,
-        timeout: server.timeout,
+        policy: server.policy(),
         via: server.via.clone(),
         request_ids: if server.request_id { RequestIds::Made } else { RequestIds::Passed },
         access_log: if server.access_log { AccessLog::On } else { AccessLog::Off },

@@ -27,21 +27,22 @@ const HEAD_SLOW: LocalReply = LocalReply { status: 408, reason: "the request did
 impl Exchange {
     /// When the exchange is to be told that its time is up; [`Tick::NEVER`] at rest, and for a tunnel with an end that is open.
     pub fn deadline(&self, settings: &Settings) -> Tick {
+        let policy = self.policy(settings);
         match self.stage {
             Stage::Head if self.is_at_rest() => Tick::NEVER,
             Stage::Head => self.record.begun.after(settings.header_timeout),
             Stage::Relay if matches!(self.link, Link::Up { connected: false, .. }) => {
-                self.active.after(settings.connect_timeout)
+                self.active.after(policy.connect_timeout)
             }
             Stage::Relay if self.answer != Answer::Begun && self.waits_for_client() => {
                 // The client is to keep its pace, besides.
                 let since = self.pace.map_or(self.active, |pace| pace.since);
-                since.after(settings.timeout)
+                since.after(policy.timeout)
             }
-            Stage::Relay | Stage::Dial { .. } => self.active.after(settings.timeout),
+            Stage::Relay | Stage::Dial { .. } => self.active.after(policy.timeout),
             // Nothing new can come: what is held has its time to be taken.
             Stage::Tunnel { .. } if self.request.source.is_closed() && self.response.source.is_closed() => {
-                self.active.after(settings.timeout)
+                self.active.after(policy.timeout)
             }
             Stage::Tunnel { .. } => Tick::NEVER,
             Stage::Discard | Stage::Linger { .. } => self.active.after(LINGER),
@@ -129,7 +130,7 @@ impl Exchange {
         self.unreachable = reply;
         // All tries together are one wait for a backend.
         let waited_from = self.record.head_read.unwrap_or(env.now);
-        if env.now >= waited_from.after(env.settings.timeout) {
+        if env.now >= waited_from.after(self.policy(env.settings).timeout) {
             self.refuse(reply, env);
             return;
         }

@@ -13,6 +13,7 @@ use crate::http::head::{self, Method, Persistence, Request};
 use crate::http::limits::{CONTENT_PACE_BYTES_MIN, EMPTY_LINES_MAX};
 use crate::http::local_reply::LocalReply;
 use crate::http::reply;
+use crate::route::decision::Action;
 
 /// What was found at the front of the client's bytes.
 enum Found {
@@ -217,24 +218,23 @@ impl Exchange {
             record.status = reply::at_last_hop(out, request, connection, env.date);
             return Found::Answered(request.head_bytes);
         }
-        let Some(id) =
-            env.table.find(request.authority.map(|authority| authority.host), request.target.path())
-        else {
+        let Some(decision) = env.table.decide(request, &env.settings.policy) else {
             return Found::Refused(NO_ROUTE, Some(request.head_bytes));
         };
-        record.route = Some(id);
-        let route = env.table.route(id);
-        self.meta.body_bytes_max = route.body_bytes_max.unwrap_or(u64::MAX);
+        record.route = Some(decision.route);
+        self.policy = decision.policy;
+        self.meta.body_bytes_max = decision.policy.unwrap_or(env.settings.policy).body_bytes_max;
         if let Framing::Length(length) = request.framing
             && length > self.meta.body_bytes_max
         {
             return Found::Refused(BODY_TOO_LONG, Some(request.head_bytes));
         }
+        let Action::Proxy(proxy) = decision.action;
         let edits = RequestEdits {
-            strip_bytes: route.strip_bytes,
+            strip_bytes: proxy.strip_bytes,
             client_address: env.client,
             client_trusted: env.client_trusted,
-            host_fallback: match (request.authority, route.pool.members.first()) {
+            host_fallback: match (request.authority, proxy.pool.members.first()) {
                 (None, Some((backend, _))) => &backend.authority,
                 _ => "",
             },

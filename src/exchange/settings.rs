@@ -4,6 +4,7 @@
 use super::buffer::Buffers;
 use crate::base::{Random, Tick};
 use crate::http::limits::HeadLimits;
+use crate::route::policy::Policy;
 use crate::route::table::Table;
 use std::time::Duration;
 
@@ -14,10 +15,8 @@ pub struct Settings {
     pub head: HeadLimits,
     /// The whole head of a request, from its first byte.
     pub header_timeout: Duration,
-    /// Connecting to a backend.
-    pub connect_timeout: Duration,
-    /// The longest wait for the next bytes of a peer, once a request is under way.
-    pub timeout: Duration,
+    /// Limits and timeouts of a request whose route sets none.
+    pub policy: Policy,
     /// The name by which Apex adds itself to Via, if it does.
     pub via: Option<String>,
     /// Whether each request has an X-Request-Id.

@@ -15,6 +15,7 @@ use crate::http::head::{Method, Persistence, Request, Version};
 use crate::http::local_reply::LocalReply;
 use crate::http::reply::Content;
 use crate::route::balance::MEMBERS_TOLD_APART;
+use crate::route::policy::Policy;
 
 /// Octets read and thrown away behind an answer, so that it is not lost to a reset, or to reach the end of a request whose
 /// response came early.
@@ -136,6 +137,8 @@ pub struct Exchange {
     pub(super) link: Link,
     pub(super) answer: Answer,
     pub(super) meta: RequestMeta,
+    /// The limits that hold for it; none: the server's.
+    pub(super) policy: Option<Policy>,
     /// What is told to the client if no backend can be reached.
     pub(super) unreachable: LocalReply,
     /// Whether the client connection goes on behind this exchange.
@@ -189,6 +192,7 @@ impl Exchange {
                 closes: false,
                 body_bytes_max: u64::MAX,
             },
+            policy: None,
             unreachable: NO_BACKEND,
             client_keeps: Persistence::Close,
             backend_keeps: Persistence::Close,
@@ -234,6 +238,11 @@ impl Exchange {
         self.request.reclaim(buffers);
         self.response.reclaim(buffers);
         *self = Self::new();
+    }
+
+    /// The limits that hold for the request.
+    pub(super) fn policy<'a>(&'a self, settings: &'a Settings) -> &'a Policy {
+        self.policy.as_ref().unwrap_or(&settings.policy)
     }
 
     pub(super) fn count_content(&mut self) {

@@ -2,10 +2,12 @@
 
 pub mod backend;
 pub mod balance;
+pub mod decision;
 pub mod explain;
 mod index;
 pub mod pattern;
 mod perfect_hash;
+pub mod policy;
 #[cfg(test)]
 mod reference;
 pub mod spec;

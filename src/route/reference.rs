@@ -34,7 +34,7 @@ pub(super) fn route(name: &str, host: &str, prefix: &str, urls: &[&str]) -> Rout
         path_prefix: PathPrefix::parse(prefix).unwrap(),
         strip_prefix: false,
         balancing: Balancing::RoundRobin,
-        body_bytes_max: None,
+        policy: None,
         backends: urls
             .iter()
             .map(|url| BackendSpec { address: BackendAddress::parse_url(url).unwrap(), weight: 1 })

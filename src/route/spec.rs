@@ -3,7 +3,9 @@
 //! Owns the reading of a backend's URL. Never resolves a name.
 
 use super::pattern::{HostPattern, PathPrefix, parse_host};
+use super::policy::RoutePolicy;
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 
 /// One route of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +20,8 @@ pub struct RouteSpec {
     pub strip_prefix: bool,
     /// How a backend is chosen.
     pub balancing: Balancing,
-    /// Longest request content, octets; `None`: no limit.
-    pub body_bytes_max: Option<u64>,
+    /// Limits and timeouts of its own; `None`: it sets none.
+    pub policy: Option<Arc<RoutePolicy>>,
     /// One or more.
     pub backends: Vec<BackendSpec>,
 }

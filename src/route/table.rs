@@ -7,6 +7,7 @@ use super::backend::{Backend, BackendId};
 use super::balance::Pool;
 use super::index::Index;
 use super::pattern::{HostPattern, PathPrefix};
+use super::policy::RoutePolicy;
 use super::spec::{BackendAddress, RouteSpec};
 use foldhash::fast::FixedState;
 use std::collections::HashMap;
@@ -26,8 +27,8 @@ pub struct Route {
     pub identity: Box<Identity>,
     /// Octets taken off the front of a path before it is sent (0 without `strip_prefix`).
     pub strip_bytes: usize,
-    /// Longest request content, octets.
-    pub body_bytes_max: Option<u64>,
+    /// Limits and timeouts of its own, if it sets any.
+    pub policy: Option<Arc<RoutePolicy>>,
     /// Its backends.
     pub pool: Pool,
 }
@@ -105,7 +106,7 @@ impl Table {
                     path_prefix: spec.path_prefix.clone(),
                 }),
                 strip_bytes: if spec.strip_prefix { spec.path_prefix.as_str().len() } else { 0 },
-                body_bytes_max: spec.body_bytes_max,
+                policy: spec.policy.clone(),
                 pool: pool(
                     spec.balancing,
                     spec.backends.iter().map(|each| (backend(&each.address), each.weight)).collect(),

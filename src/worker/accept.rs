@@ -194,6 +194,7 @@ pub(super) mod tests {
     use crate::http::limits::HeadLimits;
     use crate::log::writer::Writer;
     use crate::net::{self, Epoch, Kernel};
+    use crate::route::policy::Policy;
     use crate::route::table::Table;
     use crate::worker::listen_group::Mailbox;
     use crate::worker::{Setup, Shared, Snapshot};
@@ -208,8 +209,7 @@ pub(super) mod tests {
             settings: Settings {
                 head: HeadLimits::DEFAULT,
                 header_timeout: second,
-                connect_timeout: second,
-                timeout: second,
+                policy: Policy { timeout: second, connect_timeout: second, ..Policy::default() },
                 via: None,
                 request_ids: RequestIds::Passed,
                 access_log: AccessLog::Off,

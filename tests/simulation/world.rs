@@ -15,8 +15,10 @@ use apex::base::Tick;
 use apex::exchange::{AccessLog, Buffers, Env, Exchange, Outcome, RequestIds, Serving, Settings, Side, Step};
 use apex::http::limits::HeadLimits;
 use apex::route::pattern::{HostPattern, PathPrefix};
+use apex::route::policy::{Policy, RoutePolicy};
 use apex::route::spec::{BackendAddress, BackendSpec, Balancing, RouteSpec};
 use apex::route::table::Table;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -34,13 +36,14 @@ pub(crate) struct Surroundings {
 
 impl Surroundings {
     pub(crate) fn new() -> Self {
-        let route = |prefix: &str, body_bytes_max| RouteSpec {
+        let route = |prefix: &str, body_bytes_max: Option<u64>| RouteSpec {
             name: prefix.into(),
             host: HostPattern::parse("*").expect("a pattern"),
             path_prefix: PathPrefix::parse(prefix).expect("a prefix"),
             strip_prefix: false,
             balancing: Balancing::RoundRobin,
-            body_bytes_max,
+            policy: body_bytes_max
+                .map(|_| Arc::new(RoutePolicy { body_bytes_max, ..RoutePolicy::default() })),
             backends: (1..=3)
                 .map(|port| BackendSpec {
                     address: BackendAddress { host: "127.0.0.1".into(), port },
@@ -56,8 +59,7 @@ impl Surroundings {
             rules: Settings {
                 head: HeadLimits::DEFAULT,
                 header_timeout: Duration::from_secs(10),
-                connect_timeout: Duration::from_secs(3),
-                timeout: Duration::from_secs(30),
+                policy: Policy::default(),
                 via: None,
                 request_ids: RequestIds::Passed,
                 access_log: AccessLog::On,

@@ -109,7 +109,7 @@ impl Record {
             };
             let host = request.authority.map(|authority| authority.host);
             let route = self.table.find(host, request.target.path()).map(|id| self.table.route(id));
-            let allowed = route.and_then(|route| route.body_bytes_max).unwrap_or(u64::MAX);
+            let allowed = route.and_then(|route| route.policy.as_ref()?.body_bytes_max).unwrap_or(u64::MAX);
             let too_long = matches!(request.framing, Framing::Length(length) if length > allowed);
             let whole = body(&rest[request.head_bytes..], request.framing, &self.limits).ok().flatten();
             let used = whole.as_ref().map(|(_, used)| request.head_bytes + used);

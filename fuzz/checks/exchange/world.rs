@@ -11,6 +11,7 @@ use apex::exchange::{
 use apex::http::head::Persistence;
 use apex::http::limits::HeadLimits;
 use apex::route::balance::Cursor;
+use apex::route::policy::Policy;
 use apex::route::table::Table;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -71,8 +72,7 @@ fn setup() -> &'static Setup {
         let settings = |head, access_log| Settings {
             head,
             header_timeout: Duration::from_secs(10),
-            connect_timeout: Duration::from_secs(3),
-            timeout: Duration::from_secs(30),
+            policy: Policy::default(),
             via: None,
             request_ids: RequestIds::Passed,
             access_log,

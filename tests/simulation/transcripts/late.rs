@@ -27,7 +27,7 @@ fn the_answer_to_a_head_request_that_is_late_or_broken_has_no_content() {
 fn a_response_head_that_drips_gains_no_time() {
     let mut bench = Bench::new();
     bench.asks(get(1), forwarded_get(1));
-    let timeout = bench.env.rules.timeout;
+    let timeout = bench.env.rules.policy.timeout;
     let asked = bench.env.now;
     let pass_time = |bench: &mut Bench, since: Tick| {
         bench.env.now = bench.env.now.after(timeout / 8);
@@ -61,7 +61,7 @@ fn an_answer_of_apex_has_all_its_time_after_a_long_rest() {
     bench.step(Step::Write(Client), Outcome::Blocked);
     bench.waits();
     let deadline = bench.exchange.deadline(&bench.env.rules);
-    assert_eq!(deadline, bench.env.now.after(bench.env.rules.timeout));
+    assert_eq!(deadline, bench.env.now.after(bench.env.rules.policy.timeout));
 }
 
 #[test]
