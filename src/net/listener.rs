@@ -175,8 +175,8 @@ pub fn is_free(addr: SocketAddr) -> io::Result<()> {
     if addr.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
-    rustix::net::bind(&socket, &addr)?;
-    Ok(rustix::net::listen(&socket, 1)?)
+    // It never listens: a client that connects meanwhile would be reset.
+    Ok(rustix::net::bind(&socket, &addr)?)
 }
 
 #[cfg(test)]
@@ -199,6 +199,23 @@ mod tests {
         assert_eq!(is_free(addr).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(first);
         assert!(is_free(addr).is_ok());
+    }
+
+    #[test]
+    fn no_client_is_accepted_by_asking_whether_an_address_is_free() {
+        let addr = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap().local_addr().unwrap();
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| (0..2000).all(|_| is_free(addr).is_ok()));
+            while !asking.is_finished() {
+                // From another address: a client must not be given the very port, and find itself.
+                let client =
+                    socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+                client.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+                let refused = client.connect(&addr.into()).unwrap_err();
+                assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+            }
+            assert!(asking.join().unwrap());
+        });
     }
 
     #[test]
