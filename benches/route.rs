@@ -3,7 +3,8 @@
 //! `hot` asks for the same 16 requests again and again, as most traffic does: it shows the work of a look-up. `spread` asks for
 //! all routes of the table evenly, in no order: it shows the cache misses of a large table besides.
 
-use apex::route::backend::{Backend, BackendId};
+use apex::base::Tick;
+use apex::route::backend::Backend;
 use apex::route::balance::{Cursor, Pool};
 use apex::route::pattern::{HostPattern, PathPrefix};
 use apex::route::spec::{BackendAddress, BackendSpec, Balancing, RouteSpec};
@@ -123,9 +124,10 @@ fn compile(criterion: &mut Criterion) {
 }
 
 fn choose(criterion: &mut Criterion) {
-    let member = |slot| {
-        let address = BackendAddress { host: "127.0.0.1".to_owned(), port: 9001 };
-        Arc::new(Backend::new(BackendId { slot, generation: 0 }, address))
+    let ids = Arc::default();
+    let member = |port| {
+        let address = BackendAddress { host: "127.0.0.1".to_owned(), port };
+        Arc::new(Backend::new(address, &ids))
     };
     for (name, balancing, weights) in [
         ("round_robin/equal", Balancing::RoundRobin, [1, 1, 1, 1]),
@@ -133,14 +135,15 @@ fn choose(criterion: &mut Criterion) {
         ("least_connections", Balancing::LeastConnections, [1, 1, 1, 1]),
         ("random", Balancing::Random, [4, 3, 2, 1]),
     ] {
-        let members = (0..).zip(weights).map(|(slot, weight)| (member(slot), weight)).collect();
+        let members = (1..).zip(weights).map(|(port, weight)| (member(port), weight)).collect();
         let pool = Pool::new(balancing, members);
         let mut cursor = Cursor::default();
         let mut random = 1_u64;
         criterion.bench_function(&format!("route/choose/{name}"), |bencher| {
             bencher.iter(|| {
                 random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-                pool.choose(&mut cursor, random, 0, black_box(1))
+                let choice = pool.choose(&mut cursor, random, &[], black_box(Tick(1)));
+                choice.map(|choice| choice.member)
             });
         });
     }

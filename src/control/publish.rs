@@ -57,7 +57,9 @@ pub(super) fn prepare(config: &Config, shared: &Shared, resolver: &Resolver, des
 /// Puts another version in force, and gives back the one before, which exchanges may still go by. Workers take the new one up at
 /// their next turn.
 pub(super) fn put_in_force(published: Snapshot, shared: &Shared, workers: &[Handle]) -> Arc<Snapshot> {
-    let before = shared.snapshot.swap(Arc::new(published));
+    let published = Arc::new(published);
+    let before = shared.snapshot.swap(Arc::clone(&published));
+    published.table.retire_others(&before.table);
     // A worker that sleeps would hold the old version, and what only it names, until its next event.
     workers.iter().for_each(Handle::wake);
     before

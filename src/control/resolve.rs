@@ -2,12 +2,13 @@
 //! resolve marks its backend down until it does.
 
 use super::report::info;
+use crate::base::Address;
 use crate::route::backend::Backend;
 use crate::worker::Snapshot;
 use arc_swap::ArcSwap;
 use std::collections::HashSet;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
@@ -97,18 +98,18 @@ fn resolve_again(current: &Snapshot, told: &mut HashSet<String>) -> Option<Durat
 /// Resolves one name; says so where that changes anything.
 fn resolve(backend: &Backend, told: &mut HashSet<String>) {
     let was_resolved = backend.is_resolved();
-    let before = backend.addresses.load_full();
+    let before = backend.addresses();
     let host = backend.address.host.as_str();
     match (host, backend.address.port).to_socket_addrs() {
         Ok(found) => {
-            let mut addresses: Vec<SocketAddr> = found.collect();
+            let mut addresses: Vec<Address> = found.map(Address::from).collect();
             addresses.sort_unstable();
             addresses.dedup();
-            if *before != addresses {
+            if before != addresses {
                 info(format_args!("backend {}: {host} is {}", backend.authority, listed(&addresses)));
             }
             told.remove(&backend.authority);
-            backend.resolved(addresses);
+            backend.resolved(&addresses);
         }
         Err(error) => {
             // What it resolved to before is worth more than nothing: a resolver that is down takes no backend with it.
@@ -123,8 +124,9 @@ fn resolve(backend: &Backend, told: &mut HashSet<String>) {
     }
 }
 
-fn listed(addresses: &[SocketAddr]) -> String {
-    let texts: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
+fn listed(addresses: &[Address]) -> String {
+    let ips = addresses.iter().filter_map(Address::ip);
+    let texts: Vec<String> = ips.map(|address| address.ip().to_string()).collect();
     if texts.is_empty() { String::from("nothing") } else { texts.join(", ") }
 }
 

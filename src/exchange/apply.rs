@@ -3,8 +3,10 @@
 use super::body::Body;
 use super::flow::Source;
 use super::settings::Env;
-use super::state::{Exchange, Link, Stage, UNREACHABLE};
+use super::state::{Exchange, Link, Stage};
 use super::step::{Outcome, Side, Step};
+use super::tries::When;
+use crate::route::health::Failure;
 
 impl Exchange {
     /// Tells the outcome of the step that [`Exchange::next_step`] named.
@@ -26,7 +28,11 @@ impl Exchange {
                 self.request.sink.ready = false;
             }
             (Step::Write(Side::Client) | Step::Drain(Side::Client), _) => self.client_gone = true,
-            (Step::Write(Side::Backend) | Step::Drain(Side::Backend), _) => self.backend_refused_bytes(env),
+            (Step::Write(Side::Backend) | Step::Drain(Side::Backend), outcome) => {
+                let failure =
+                    if let Outcome::Unconnected(failure) = outcome { failure } else { Failure::Closed };
+                self.backend_refused_bytes(failure, env);
+            }
             (Step::Dial { .. }, outcome) => self.dialed(outcome, env),
             (Step::Shutdown(side), _) => self.was_shut_down(side, env),
             (Step::Release(_), _) => self.released(env),
@@ -101,11 +107,12 @@ impl Exchange {
 
     fn dialed(&mut self, outcome: Outcome, env: &mut Env<'_>) {
         match outcome {
-            Outcome::Dialed { member, reused, bulk } => {
+            Outcome::Dialed { asked, reused, bulk } => {
                 self.stage = Stage::Relay;
                 self.link = Link::Up { reused, connected: false };
-                self.record.retries += u32::from(self.record.member.is_some());
-                self.record.member = Some(member);
+                self.record.retries += u32::from(self.record.asked.is_some());
+                self.record.asked = Some(asked);
+                self.failure = None;
                 self.active = env.now;
                 self.request_aborted = false;
                 self.request.sink.ready = true;
@@ -113,10 +120,10 @@ impl Exchange {
                 // Where a long response is expected, little of it is to be copied before its head says so.
                 self.response.large_reads = !bulk;
             }
-            Outcome::DialFailed { member } => {
-                self.record.member = Some(member);
-                self.unreachable = UNREACHABLE;
-                self.mark_failed(member);
+            Outcome::DialFailed { asked, failure } => {
+                self.record.asked = Some(asked);
+                self.blame(failure, When::AtOnce);
+                self.try_another(failure, env);
             }
             _ => self.refuse(self.unreachable, env),
         }

@@ -3,26 +3,35 @@
 use super::body::Body;
 use super::record::Cause;
 use super::settings::{Env, Serving, Settings};
-use super::state::{Answer, CLIENT_GONE, Exchange, Link, Stage, UNREACHABLE};
+use super::state::{Answer, CLIENT_GONE, Exchange, Link, Stage};
+use super::tries::When;
 use crate::base::Tick;
 use crate::http::head::{Persistence, Version};
 use crate::http::local_reply::LocalReply;
 use crate::http::reply;
+use crate::route::health::Failure;
 use std::time::Duration;
-
-/// Times that a request is sent again after some of it had been sent. One is for a pooled connection that had gone stale, one
-/// for a backend that died just then.
-const REPLAYS_MAX: u8 = 2;
 
 /// How long the rest of a request is read behind its answer.
 const LINGER: Duration = Duration::from_secs(2);
 
+const UNREACHABLE: LocalReply = LocalReply { status: 502, reason: "the backend cannot be reached" };
 const CONNECT_TIMEOUT: LocalReply =
     LocalReply { status: 504, reason: "the backend cannot be reached in time" };
 const BACKEND_FAILED: LocalReply =
     LocalReply { status: 502, reason: "the backend closed the connection without an answer" };
 const BACKEND_SLOW: LocalReply = LocalReply { status: 504, reason: "the backend did not answer in time" };
 const HEAD_SLOW: LocalReply = LocalReply { status: 408, reason: "the request did not arrive in time" };
+
+/// What the client is told where a request ends with such a failure.
+const fn reply_for(failure: Failure) -> LocalReply {
+    match failure {
+        Failure::Refused | Failure::Unreachable => UNREACHABLE,
+        Failure::ConnectTimeout => CONNECT_TIMEOUT,
+        Failure::Closed | Failure::NotHttp => BACKEND_FAILED,
+        Failure::NoAnswer => BACKEND_SLOW,
+    }
+}
 
 impl Exchange {
     /// When the exchange is to be told that its time is up; [`Tick::NEVER`] at rest, and for a tunnel with an end that is open.
@@ -32,7 +41,9 @@ impl Exchange {
             Stage::Head if self.is_at_rest() => Tick::NEVER,
             Stage::Head => self.record.begun.after(settings.header_timeout),
             Stage::Relay if matches!(self.link, Link::Up { connected: false, .. }) => {
-                self.active.after(policy.connect_timeout)
+                // All tries together are one wait for a backend.
+                let last = self.record.head_read.unwrap_or(self.active).after(policy.timeout);
+                self.active.after(policy.connect_timeout).min(last)
             }
             Stage::Relay if self.answer != Answer::Begun && self.waits_for_client() => {
                 // The client is to keep its pace, besides.
@@ -62,7 +73,7 @@ impl Exchange {
                 if matches!(self.link, Link::Up { connected: false, .. })
                     && self.answer == Answer::Awaited =>
             {
-                self.backend_unreachable(CONNECT_TIMEOUT, env);
+                self.backend_unreachable(Failure::ConnectTimeout, env);
             }
             Stage::Relay if self.answer == Answer::Begun => {
                 if self.response.has_memory() || self.response.piped() > 0 {
@@ -76,7 +87,11 @@ impl Exchange {
                 self.client_keeps = Persistence::Close;
                 self.refuse(HEAD_SLOW, env);
             }
-            Stage::Relay | Stage::Dial { .. } => self.refuse(BACKEND_SLOW, env),
+            Stage::Relay => {
+                self.blame(Failure::NoAnswer, When::Later);
+                self.refuse(BACKEND_SLOW, env);
+            }
+            Stage::Dial { .. } => self.refuse(BACKEND_SLOW, env),
             Stage::Tunnel { .. } => {
                 let client_slow = self.response.has_memory() || self.response.piped() > 0;
                 self.record.cause = Cause::Cut(if client_slow { "client_slow" } else { "backend_slow" });
@@ -100,7 +115,7 @@ impl Exchange {
     }
 
     /// A write to the backend failed.
-    pub(super) fn backend_refused_bytes(&mut self, env: &mut Env<'_>) {
+    pub(super) fn backend_refused_bytes(&mut self, failure: Failure, env: &mut Env<'_>) {
         match (self.stage, self.link) {
             (Stage::Tunnel { backend_done, .. }, _) => {
                 // What it sent before it closed is still read, to the end.
@@ -110,7 +125,7 @@ impl Exchange {
             }
             // A response that has begun is not answered a second time.
             (_, Link::Up { connected: false, reused: false }) if self.answer == Answer::Awaited => {
-                self.backend_unreachable(UNREACHABLE, env);
+                self.backend_unreachable(failure, env);
             }
             (_, Link::Up { connected: false, reused: true }) if self.answer == Answer::Awaited => {
                 self.backend_failed(env);
@@ -125,19 +140,25 @@ impl Exchange {
         }
     }
 
-    /// No connection to that backend could be made; nothing was sent, so another is tried.
-    fn backend_unreachable(&mut self, reply: LocalReply, env: &mut Env<'_>) {
-        self.unreachable = reply;
-        // All tries together are one wait for a backend.
+    /// No connection to that endpoint could be made; nothing was sent, so another is tried.
+    fn backend_unreachable(&mut self, failure: Failure, env: &mut Env<'_>) {
+        self.blame(failure, When::Later);
         let waited_from = self.record.head_read.unwrap_or(env.now);
         if env.now >= waited_from.after(self.policy(env.settings).timeout) {
-            self.refuse(reply, env);
+            self.refuse(reply_for(failure), env);
             return;
         }
-        if let Some(member) = self.record.member {
-            self.mark_failed(member);
+        self.try_another(failure, env);
+    }
+
+    /// A try failed, and the request can be sent again: to another endpoint, as long as the rule of retries allows.
+    pub(super) fn try_another(&mut self, failure: Failure, env: &mut Env<'_>) {
+        self.unreachable = reply_for(failure);
+        if !self.tries.may_go_on(self.policy(env.settings).retries_max) {
+            self.refuse(self.unreachable, env);
+        } else if self.is_linked() {
+            self.dial_again();
         }
-        self.dial_again();
     }
 
     fn dial_again(&mut self) {
@@ -155,16 +176,18 @@ impl Exchange {
         match self.answer {
             Answer::Begun => self.cut("backend_cut"),
             Answer::Awaited if self.may_send_again() => {
-                if let Link::Up { connected, reused } = self.link {
-                    self.replays += u8::from(connected);
-                    if !reused && let Some(member) = self.record.member {
-                        self.unreachable = BACKEND_FAILED;
-                        self.mark_failed(member);
-                    }
+                if self.is_reused() {
+                    // It was closed while it was at rest, which says nothing of the endpoint.
+                    self.dial_again();
+                } else {
+                    self.blame(Failure::Closed, When::Later);
+                    self.try_another(Failure::Closed, env);
                 }
-                self.dial_again();
             }
             Answer::Awaited | Answer::Heard => {
+                if self.answer == Answer::Heard || !self.is_reused() {
+                    self.blame(Failure::Closed, When::Later);
+                }
                 self.backend_keeps = Persistence::Close;
                 self.response.incoming.clear();
                 self.refuse(BACKEND_FAILED, env);
@@ -183,7 +206,11 @@ impl Exchange {
     /// it was sent or it is idempotent.
     fn may_send_again(&self) -> bool {
         let sent = matches!(self.link, Link::Up { connected: true, .. });
-        self.request.rewindable && self.replays < REPLAYS_MAX && (!sent || self.meta.method.is_idempotent())
+        self.request.rewindable && (!sent || self.meta.method.is_idempotent())
+    }
+
+    fn is_reused(&self) -> bool {
+        matches!(self.link, Link::Up { reused: true, .. })
     }
 
     /// The response cannot be completed. The client can tell: its connection ends short of the length or of the last chunk, or

@@ -24,10 +24,12 @@ mod response;
 mod settings;
 mod state;
 mod step;
+mod tries;
 
 pub use buffer::{BUFFER_BYTES, Buffers, LARGE_BYTES};
 pub use flow::ANY_BYTES;
 pub use record::{Cause, Record};
 pub use settings::{AccessLog, Env, RequestIds, Serving, Settings};
 pub use state::Exchange;
-pub use step::{Outcome, Readiness, Release, Side, Step};
+pub use step::{Asked, Outcome, Readiness, Release, Side, Step};
+pub use tries::TRIES_MAX;

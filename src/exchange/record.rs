@@ -1,6 +1,7 @@
 //! What is known of an exchange at its end: the facts of its access line and of the counters.
 
 use super::buffer::Buffers;
+use super::step::Asked;
 use crate::base::Tick;
 use crate::http::head::Request;
 use crate::route::table::RouteId;
@@ -49,8 +50,8 @@ pub struct Record {
     pub response_bytes: u64,
     /// The route that took it.
     pub route: Option<RouteId>,
-    /// The member of the route's pool that was asked last.
-    pub member: Option<usize>,
+    /// The endpoint that was asked last.
+    pub asked: Option<Asked>,
     /// Backend connections that were tried after the first one.
     pub retries: u32,
     /// Where the status or the cut came from.

@@ -4,12 +4,14 @@ use super::body::{Body, Encoding, Truncated};
 use super::settings::{Env, Serving};
 use super::state::{Answer, DISCARD_BYTES_MAX, Exchange, Link, Stage};
 use super::step::{Outcome, Side};
+use super::tries::When;
 use crate::http::field;
 use crate::http::forward::{self, ResponseEdits};
 use crate::http::framing::Framing;
 use crate::http::head::{self, Persistence, Response, Version};
 use crate::http::limits::INTERIM_RESPONSES_MAX;
 use crate::http::local_reply::LocalReply;
+use crate::route::health::Failure;
 
 /// What was found at the front of the backend's bytes.
 enum Found {
@@ -102,6 +104,7 @@ impl Exchange {
     }
 
     fn refuse_response(&mut self, reply: LocalReply, env: &mut Env<'_>) {
+        self.blame(Failure::NotHttp, When::Later);
         self.backend_keeps = Persistence::Close;
         self.response.incoming.clear();
         self.refuse(reply, env);

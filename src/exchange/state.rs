@@ -9,12 +9,14 @@ use super::flow::Flow;
 use super::record::{Cause, Record};
 use super::settings::{Env, Settings};
 use super::step::{Readiness, Side};
+use super::tries::{Tries, When};
 use crate::base::Tick;
 use crate::http::framing::Framing;
 use crate::http::head::{Method, Persistence, Request, Version};
 use crate::http::local_reply::LocalReply;
 use crate::http::reply::Content;
-use crate::route::balance::MEMBERS_TOLD_APART;
+use crate::route::endpoint::Try;
+use crate::route::health::Failure;
 use crate::route::policy::Policy;
 
 /// Octets read and thrown away behind an answer, so that it is not lost to a reset, or to reach the end of a request whose
@@ -24,11 +26,7 @@ pub(super) const DISCARD_BYTES_MAX: u64 = 256 * 1024;
 /// The status in the log where a client was gone before it was answered.
 pub(super) const CLIENT_GONE: u16 = 499;
 
-/// No member of the pool could be reached.
-pub(super) const UNREACHABLE: LocalReply =
-    LocalReply { status: 502, reason: "the backend cannot be reached" };
-
-/// No member of the pool can be tried.
+/// No endpoint of the pool can be tried.
 const NO_BACKEND: LocalReply = LocalReply { status: 503, reason: "no usable backend" };
 
 /// Where an exchange stands.
@@ -156,10 +154,10 @@ pub struct Exchange {
     /// Empty lines that came before the request.
     pub(super) empty_lines: usize,
     pub(super) interim_responses: u8,
-    /// Members of the pool that could not be reached, a bit each.
-    pub(super) failed_members: u64,
-    /// Times that the request was sent again after some of it had been sent.
-    pub(super) replays: u8,
+    /// What was tried in vain.
+    pub(super) tries: Tries,
+    /// Why the endpoint that was asked last is to blame, if it is.
+    pub(super) failure: Option<Failure>,
     /// Octets of the client that were thrown away.
     pub(super) discarded: u64,
     /// When something last moved.
@@ -202,8 +200,8 @@ impl Exchange {
             scanned: 0,
             empty_lines: 0,
             interim_responses: 0,
-            failed_members: 0,
-            replays: 0,
+            tries: Tries::default(),
+            failure: None,
             discarded: 0,
             active: Tick::default(),
             pace: None,
@@ -289,9 +287,15 @@ impl Exchange {
         self.response.spliced
     }
 
-    /// Members of the pool that could not be reached, a bit each.
-    pub fn failed_members(&self) -> u64 {
-        self.failed_members
+    /// The tries that failed, in their order. No endpoint is asked a second time.
+    pub fn tries(&self) -> &[Try] {
+        self.tries.failed()
+    }
+
+    /// Asked with `Step::Release`: why the endpoint at the other end is to blame. `None`: it answered, or the end of the exchange says
+    /// nothing of it.
+    pub fn failure(&self) -> Option<Failure> {
+        self.failure
     }
 
     /// Asked with `Step::Finish`: the client connection is to be closed by a reset, since a plain close would pass for the end
@@ -415,8 +419,11 @@ impl Exchange {
         self.answer == Answer::Begun && self.response.body == Body::Done
     }
 
-    pub(super) fn mark_failed(&mut self, member: usize) {
-        // Members past the last bit share it, so that the tries end in any case.
-        self.failed_members |= 1 << member.min(MEMBERS_TOLD_APART - 1);
+    /// The endpoint that was asked last is to blame.
+    pub(super) fn blame(&mut self, failure: Failure, when: When) {
+        self.failure = Some(failure);
+        if let Some(asked) = self.record.asked {
+            self.tries.note(asked, failure, when);
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! The words between the exchange and the worker that drives it: steps, their outcomes, readiness.
 
 use crate::http::head::Persistence;
+use crate::route::endpoint::EndpointId;
+use crate::route::health::{Admission, Failure};
 
 /// An end of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +59,17 @@ pub enum Release {
     Close,
 }
 
+/// The endpoint that an exchange was sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// The index of its backend in the pool.
+    pub member: usize,
+    /// Its id.
+    pub endpoint: EndpointId,
+    /// Whether it was known to be out.
+    pub admission: Admission,
+}
+
 /// What came of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -75,19 +88,23 @@ pub enum Outcome {
     Failed,
     /// A backend connection was found.
     Dialed {
-        /// The member's index in its pool.
-        member: usize,
+        /// Where it leads.
+        asked: Asked,
         /// It had served before; a new one is still connecting unless `connected`.
         reused: bool,
         /// The last response that came by it was long.
         bulk: bool,
     },
-    /// That member could not even be called.
+    /// A connection to that endpoint could not even be begun.
     DialFailed {
-        /// The member's index in its pool.
-        member: usize,
+        /// Which endpoint.
+        asked: Asked,
+        /// Why.
+        failure: Failure,
     },
-    /// The pool has no member that can be tried.
+    /// A connection that was begun did not come about.
+    Unconnected(Failure),
+    /// The pool has no endpoint that can be tried.
     NoBackend,
     /// The system has no pipe to give.
     NoPipe,

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! client - - [date] "request line" status bytes "referer" "agent" route="…" backend="…" head_us=… connect_us=…
-//! response_us=… total_us=… retries=… cause="…"
+//! response_us=… total_us=… retries=… [tried="…"] cause="…"
 //! ```
 //!
 //! Whatever the peers sent, a line is one line of printable ASCII, its quotes are closed, and its length is bounded. Nearly every
@@ -24,13 +24,16 @@ pub const USER_AGENT_BYTES_MAX: usize = 512;
 /// Octets of the names that Apex gives itself (route, backend, cause): a host name has 253 at most, its port 6 more.
 pub const NAME_BYTES_MAX: usize = 260;
 
+/// Octets of the list of endpoints that failed.
+pub const TRIED_BYTES_MAX: usize = 1024;
+
 /// Stands at the end of a piece that was cut.
 const CUT: &[u8] = b"...";
 
 /// What nginx, and so every tool, writes where there is nothing.
 const NOTHING: &[u8] = b"-";
 
-/// Pieces of a line that stand between quotes; a request's name is one more.
+/// Pieces of a line that stand between quotes; endpoints that failed and a request's name are one more each.
 const PIECES_QUOTED: usize = 6;
 
 /// Appends the line of `entry`, its line end included.
@@ -77,17 +80,24 @@ fn assemble<const ESCAPES: bool>(out: &mut Vec<u8>, entry: &Entry<'_>) -> usize 
     number(out, entry.total_us);
     out.extend_from_slice(b" retries=");
     number(out, u64::from(entry.retries));
+    let mut quoted = PIECES_QUOTED;
+    if !entry.tried.is_empty() {
+        quoted += 1;
+        out.extend_from_slice(b" tried=\"");
+        piece::<ESCAPES>(out, entry.tried.as_bytes(), TRIED_BYTES_MAX);
+        out.push(b'"');
+    }
     // Quoted, for a cause may be the few words of a refusal.
     out.extend_from_slice(b" cause=\"");
     piece::<ESCAPES>(out, entry.cause.as_bytes(), NAME_BYTES_MAX);
     out.push(b'"');
     if entry.request_id.is_empty() {
-        return 2 * PIECES_QUOTED;
+        return 2 * quoted;
     }
     out.extend_from_slice(b" request_id=\"");
     piece::<ESCAPES>(out, entry.request_id, NAME_BYTES_MAX);
     out.push(b'"');
-    2 * (PIECES_QUOTED + 1)
+    2 * (quoted + 1)
 }
 
 /// Appends the front of a piece, as much as may stand in a line.
@@ -198,6 +208,7 @@ mod tests {
         response_us: Some(5600),
         total_us: 6100,
         retries: 1,
+        tried: "",
         cause: "-",
         request_id: b"",
     };

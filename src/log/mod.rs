@@ -36,6 +36,8 @@ pub struct Entry<'a> {
     pub total_us: u64,
     /// Backend connections that were tried after the first.
     pub retries: u32,
+    /// The endpoints that failed, and why; empty: none did.
+    pub tried: &'a str,
     /// Who ended it: `-` for a plain end, else a word that says where the status or the cut came from.
     pub cause: &'a str,
     /// `X-Request-Id` as the backend was given it, empty: none.

@@ -155,9 +155,11 @@ impl Stream {
     }
 }
 
-/// Was a connection refused by this system and not by its peer: no descriptor, port or memory is left?
+/// Does this name a limit of this machine: no descriptor, no memory, no watch of epoll is left? Every other failure to connect is
+/// that address's, also where no address of this machine (`EADDRNOTAVAIL`) or no route leads to it: others may be reached.
 pub fn is_out_of_resources(error: &io::Error) -> bool {
-    let own = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+    // ENOSPC: epoll_ctl(2), `max_user_watches`.
+    let own = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOSPC];
     Errno::from_io_error(error).is_some_and(|errno| own.contains(&errno))
 }
 

@@ -106,7 +106,8 @@ pub trait System {
     /// [`System::is_out_of_resources`], or the address cannot be reached at all.
     fn connect(&mut self, address: &Address) -> io::Result<Self::Stream>;
 
-    /// Was a connection refused by this system and not by its peer: no descriptor, port or memory is left?
+    /// Does this name a limit of this machine (no descriptor, memory or watch is left)? Every other failure to connect is that
+    /// address's.
     fn is_out_of_resources(&self, error: &io::Error) -> bool;
 
     /// Reads into the spare capacity of `bytes`, which is not empty; 0 at the end of what the peer sent.

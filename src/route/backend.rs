@@ -1,122 +1,229 @@
-//! A backend as all workers see it: its addresses, and the few counts that they share.
+//! A backend: what the file names. It has one endpoint where it is named by an address, and as many as its name has addresses
+//! else.
 //!
-//! Owns the marks that say whether it can be tried. Never resolves a name and never connects: it is told what came of it.
+//! Owns the set of its endpoints and the choice of one of them. Never resolves a name and never connects: it is told what came
+//! of it.
 
-use super::spec::BackendAddress;
+use super::balance::draw;
+use super::endpoint::{Chosen, Endpoint, EndpointId, EndpointIds, Try};
+use super::health::{Admission, Standing};
+use super::spec::{BackendAddress, Balancing};
+use crate::base::{Address, Tick};
 use arc_swap::ArcSwap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-
-/// The mark of a backend whose name does not resolve (yet): a time that never comes.
-const UNRESOLVED: u64 = u64::MAX;
-
-/// Names one backend for as long as it lives, so that a worker can hold an idle pool for it: a small slot, used again after
-/// the backend is gone, and a generation that is never used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct BackendId {
-    /// Index into a worker's idle pools.
-    pub slot: u32,
-    /// Tells two backends that had the same slot apart.
-    pub generation: u32,
-}
+use std::sync::Arc;
 
 /// One backend. Shared by the tables that name it and by the workers; kept over a reload that does not change its address.
 #[derive(Debug)]
 pub struct Backend {
-    /// Its id.
-    pub id: BackendId,
-    /// Where the file says it is.
-    pub address: BackendAddress,
+    endpoints: Endpoints,
     /// `host:port` as text (for the log and for Host), an IPv6 address in brackets.
     pub authority: String,
-    is_named: bool,
-    /// What its name resolves to now; empty: it does not resolve, the backend is down. Written by [`Backend::resolved`].
-    pub addresses: ArcSwap<Vec<SocketAddr>>,
-    /// Exchanges under way, counted only for `least_connections`.
-    pub in_use: AtomicU32,
-    /// Until when (microseconds of the process clock) it is passed over because a connection to it failed; 0: usable;
-    /// `u64::MAX`: its name does not resolve. Written by [`Backend::resolved`] and [`Backend::failed`].
-    pub failed_until_us: AtomicU64,
+    /// Where the file says it is.
+    pub address: BackendAddress,
+}
+
+#[derive(Debug)]
+enum Endpoints {
+    /// It is named by an address. The endpoint stands in the backend, so that a request has no further way to it.
+    Own(Endpoint),
+    /// It has a name, and these are its addresses now; none: the name does not resolve.
+    Listed { list: ArcSwap<Vec<Arc<Endpoint>>>, ids: Arc<EndpointIds> },
+}
+
+/// Which endpoints a choice is made among. An endpoint that was tried by the same exchange is never among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Among {
+    /// Those that are up.
+    Up,
+    /// Those that are up, or out and due for a trial.
+    UpOrDue,
+    /// All.
+    All,
+}
+
+impl Among {
+    fn has(self, endpoint: &Endpoint, tried: &[Try], now: Tick) -> bool {
+        let is_open = endpoint.health.is_clean()
+            || match self {
+                Self::All => true,
+                Self::Up => endpoint.health.standing(now) == Standing::Up,
+                Self::UpOrDue => endpoint.health.standing(now) != Standing::Out,
+            };
+        // Linear, because an exchange that tried something is rare, and one that tried much rarer.
+        is_open && !tried.iter().any(|one| one.endpoint == endpoint.id)
+    }
 }
 
 impl Backend {
-    /// A backend that was never tried. An address is resolved at once; a name waits for [`Backend::resolved`].
-    pub fn new(id: BackendId, address: BackendAddress) -> Self {
-        let literal = address.host.parse::<IpAddr>().ok();
-        let addresses: Vec<_> = literal.iter().map(|&ip| SocketAddr::new(ip, address.port)).collect();
-        Self {
-            id,
-            authority: address.authority(),
-            address,
-            is_named: literal.is_none(),
-            addresses: ArcSwap::from_pointee(addresses),
-            in_use: AtomicU32::new(0),
-            failed_until_us: AtomicU64::new(if literal.is_some() { 0 } else { UNRESOLVED }),
-        }
+    /// A backend that was never tried. An address is its endpoint at once; a name waits for [`Backend::resolved`].
+    pub fn new(address: BackendAddress, ids: &Arc<EndpointIds>) -> Self {
+        let endpoints = match address.host.parse::<IpAddr>() {
+            Ok(ip) => Endpoints::Own(Endpoint::new(SocketAddr::new(ip, address.port).into(), ids)),
+            Err(_) => Endpoints::Listed { list: ArcSwap::default(), ids: Arc::clone(ids) },
+        };
+        Self { authority: address.authority(), address, endpoints }
     }
 
-    /// Can it be tried at `now_us`? One relaxed load, for every request asks.
-    ///
-    /// A resolver may empty the addresses between this answer and their use: who dials looks again.
-    pub fn is_usable(&self, now_us: u64) -> bool {
-        self.failed_until_us.load(Ordering::Relaxed) <= now_us
-    }
-
-    /// Does its name resolve, whether or not connections to it failed lately?
+    /// Does it have an endpoint, whether or not that can be reached?
     pub fn is_resolved(&self) -> bool {
-        self.failed_until_us.load(Ordering::Relaxed) != UNRESOLVED
+        match &self.endpoints {
+            Endpoints::Own(_) => true,
+            Endpoints::Listed { list, .. } => !list.load().is_empty(),
+        }
     }
 
     /// Was it named by a name, which a resolver keeps fresh? One named by an address is never resolved.
     pub fn needs_resolving(&self) -> bool {
-        self.is_named
+        matches!(self.endpoints, Endpoints::Listed { .. })
+    }
+
+    /// The addresses of its endpoints.
+    pub fn addresses(&self) -> Vec<Address> {
+        let mut addresses = Vec::new();
+        self.each(|endpoint| addresses.push(endpoint.address.clone()));
+        addresses
     }
 
     /// Stores what its name resolves to now; empty: it does not resolve, and the backend is not used until it does.
     ///
-    /// The mark of failed connections is kept where the addresses are the same (in any order, as resolvers turn them), for
-    /// then nothing was learnt about them.
-    pub fn resolved(&self, addresses: Vec<SocketAddr>) {
-        let before = self.addresses.load_full();
-        let resolves = !addresses.is_empty();
-        let same = before.len() == addresses.len() && addresses.iter().all(|one| before.contains(one));
-        // The addresses are there before the mark says so.
-        self.addresses.store(addresses.into());
-        if !resolves {
-            self.failed_until_us.store(UNRESOLVED, Ordering::Release);
-        } else if !same {
-            self.failed_until_us.store(0, Ordering::Release);
+    /// Endpoints whose address stays are kept, with their health, connections and load. One whose address went gets no new
+    /// request; what goes on there comes to its end. Does nothing to a backend that is named by an address.
+    pub fn resolved(&self, addresses: &[Address]) {
+        let Endpoints::Listed { list, ids } = &self.endpoints else { return };
+        let before = list.rcu(|before| {
+            let mut after: Vec<Arc<Endpoint>> = Vec::with_capacity(addresses.len());
+            for address in addresses {
+                if after.iter().any(|one| one.address == *address) {
+                    continue;
+                }
+                let kept = before.iter().find(|one| one.address == *address).cloned();
+                after.push(kept.unwrap_or_else(|| Arc::new(Endpoint::new(address.clone(), ids))));
+            }
+            after
+        });
+        for endpoint in before.iter().filter(|one| !addresses.contains(&one.address)) {
+            endpoint.retire();
         }
     }
 
-    /// Passes it over until `until_us` (microseconds of the process clock), for a connection to it failed. 0 takes that back.
-    /// An unresolved backend stays unresolved.
-    pub fn failed(&self, until_us: u64) {
-        let until_us = until_us.min(UNRESOLVED - 1);
-        // The result is the mark before, or that it was left alone: nothing is asked of either.
-        let _ = self.failed_until_us.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |mark| {
-            (mark != UNRESOLVED && mark != until_us).then_some(until_us)
+    /// No table in force names it any more.
+    pub(super) fn retire(&self) {
+        self.each(Endpoint::retire);
+    }
+
+    /// Exchanges under way on all of its endpoints. Only `least_connections` asks.
+    pub fn load(&self) -> u64 {
+        let mut load = 0;
+        self.each(|endpoint| load += u64::from(endpoint.load()));
+        load
+    }
+
+    /// Its endpoint with that id.
+    pub fn address_of(&self, id: EndpointId) -> Option<Address> {
+        let mut found = None;
+        self.each(|endpoint| {
+            if endpoint.id == id {
+                found = Some(endpoint.address.clone());
+            }
         });
+        found
     }
 
-    /// Counts an exchange that begins on it. Only `least_connections` asks for this count.
-    pub fn begin(&self) {
-        self.in_use.fetch_add(1, Ordering::Relaxed);
+    /// The endpoint of a backend that is named by an address.
+    pub(super) fn own(&self) -> Option<&Endpoint> {
+        match &self.endpoints {
+            Endpoints::Own(endpoint) => Some(endpoint),
+            Endpoints::Listed { .. } => None,
+        }
     }
 
-    /// Counts the end of an exchange that was counted by [`Backend::begin`].
-    pub fn end(&self) {
-        let before = self.in_use.fetch_sub(1, Ordering::Relaxed);
-        debug_assert!(before > 0, "an exchange ended that never began");
+    fn each(&self, mut look: impl FnMut(&Endpoint)) {
+        match &self.endpoints {
+            Endpoints::Own(endpoint) => look(endpoint),
+            Endpoints::Listed { list, .. } => list.load().iter().for_each(|endpoint| look(endpoint)),
+        }
+    }
+
+    /// Is one of its endpoints among those?
+    #[inline]
+    pub(super) fn has(&self, among: Among, tried: &[Try], now: Tick) -> bool {
+        match &self.endpoints {
+            Endpoints::Own(endpoint) => among.has(endpoint, tried, now),
+            Endpoints::Listed { list, .. } => list.load().iter().any(|one| among.has(one, tried, now)),
+        }
+    }
+
+    /// One of its endpoints among those: by chance, for a name with several addresses is as many machines; with
+    /// `least_connections` one of the least busy ones. `None` where there is none, which may have changed since
+    /// [`Backend::has`].
+    pub(super) fn pick<'a>(
+        self: &'a Arc<Self>,
+        among: Among,
+        tried: &[Try],
+        now: Tick,
+        balancing: Balancing,
+        random: u64,
+    ) -> Option<(Chosen<'a>, Admission)> {
+        let chosen = match &self.endpoints {
+            Endpoints::Own(endpoint) => {
+                if !among.has(endpoint, tried, now) {
+                    return None;
+                }
+                Chosen::Own(self, endpoint)
+            }
+            Endpoints::Listed { list, .. } => {
+                let endpoints = list.load();
+                let open = || endpoints.iter().enumerate().filter(|(_, one)| among.has(one, tried, now));
+                let load_max = match balancing {
+                    Balancing::LeastConnections => open().map(|(_, one)| one.load()).min()?,
+                    _ => u32::MAX,
+                };
+                // Others count meanwhile: where all have risen above the least, any will do.
+                let least = || open().filter(|(_, one)| one.load() <= load_max);
+                let nth = draw(random, least().count() as u64).0;
+                let at = least().nth(usize::try_from(nth).ok()?).or_else(|| open().next())?.0;
+                Chosen::Listed(endpoints, at)
+            }
+        };
+        let admission = admit(&chosen, among, now)?;
+        Some((chosen, admission))
+    }
+}
+
+/// How an exchange goes to an endpoint. `None`: another exchange has just begun the trial that it was chosen for.
+fn admit(endpoint: &Endpoint, among: Among, now: Tick) -> Option<Admission> {
+    if endpoint.health.is_clean() || endpoint.health.standing(now) == Standing::Up {
+        Some(Admission::Regular)
+    } else if endpoint.health.claim(now) {
+        Some(Admission::Trial)
+    } else {
+        (among == Among::All).then_some(Admission::Forced)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::health::Failure;
     use super::*;
 
-    fn backend(url: &str) -> Backend {
-        Backend::new(BackendId { slot: 0, generation: 0 }, BackendAddress::parse_url(url).unwrap())
+    fn backend(url: &str) -> Arc<Backend> {
+        Arc::new(Backend::new(BackendAddress::parse_url(url).unwrap(), &Arc::default()))
+    }
+
+    fn address(text: &str) -> Address {
+        text.parse::<SocketAddr>().unwrap().into()
+    }
+
+    fn addresses(texts: &[&str]) -> Vec<Address> {
+        texts.iter().map(|text| address(text)).collect()
+    }
+
+    /// The endpoints that choices by `random` fall on.
+    fn picked(backend: &Arc<Backend>, balancing: Balancing, now: u64) -> Vec<(Address, Admission)> {
+        let draws = (0..8).map(|draw: u64| draw << 61);
+        let pick = |random| backend.pick(Among::UpOrDue, &[], Tick(now), balancing, random);
+        draws.filter_map(pick).map(|(chosen, admission)| (chosen.address.clone(), admission)).collect()
     }
 
     #[test]
@@ -126,9 +233,11 @@ mod tests {
             ("http://[::1]:9001", "[::1]:9001", "[::1]:9001"),
         ] {
             let backend = backend(url);
-            assert!(backend.is_usable(0) && !backend.needs_resolving());
+            assert!(backend.is_resolved() && !backend.needs_resolving());
             assert_eq!(backend.authority, authority);
-            assert_eq!(**backend.addresses.load(), [address.parse().unwrap()]);
+            assert_eq!(backend.addresses(), addresses(&[address]));
+            backend.resolved(&[]);
+            assert!(backend.is_resolved(), "an address is not resolved");
         }
     }
 
@@ -136,32 +245,50 @@ mod tests {
     fn names_wait_for_their_addresses() {
         let backend = backend("http://origin:9001");
         assert!(backend.needs_resolving() && !backend.is_resolved());
-        assert!(!backend.is_usable(u64::MAX - 1));
-        backend.failed(5);
-        backend.failed(0);
-        assert!(!backend.is_resolved(), "a failure does not resolve a name");
-        backend.resolved(vec!["10.0.0.1:9001".parse().unwrap(), "10.0.0.2:9001".parse().unwrap()]);
-        assert!(backend.is_usable(0));
-        backend.failed(100);
-        assert!(!backend.is_usable(99) && backend.is_usable(100) && backend.is_resolved());
-        backend.resolved(vec!["10.0.0.2:9001".parse().unwrap(), "10.0.0.1:9001".parse().unwrap()]);
-        assert!(!backend.is_usable(99), "the same addresses keep their mark");
-        backend.resolved(vec!["10.0.0.3:9001".parse().unwrap()]);
-        assert!(backend.is_usable(0), "other addresses begin afresh");
-        backend.resolved(Vec::new());
-        assert!(!backend.is_resolved());
-        backend.resolved(vec!["10.0.0.3:9001".parse().unwrap()]);
-        assert!(backend.is_usable(0));
-        backend.failed(u64::MAX);
-        assert!(backend.is_resolved());
+        assert!(!backend.has(Among::All, &[], Tick(0)));
+        backend.resolved(&addresses(&["10.0.0.1:9001", "10.0.0.2:9001", "10.0.0.1:9001"]));
+        assert_eq!(backend.addresses(), addresses(&["10.0.0.1:9001", "10.0.0.2:9001"]), "each once");
+        assert!(backend.is_resolved() && backend.has(Among::Up, &[], Tick(0)));
+        backend.resolved(&[]);
+        assert!(!backend.is_resolved() && !backend.has(Among::All, &[], Tick(0)));
     }
 
     #[test]
-    fn exchanges_are_counted() {
-        let backend = backend("http://127.0.0.1");
-        backend.begin();
-        backend.begin();
-        backend.end();
-        assert_eq!(backend.in_use.load(Ordering::Relaxed), 1);
+    fn an_address_that_stays_keeps_its_endpoint() {
+        let backend = backend("http://origin:9001");
+        backend.resolved(&addresses(&["10.0.0.1:9001", "10.0.0.2:9001"]));
+        let pick = |random| backend.pick(Among::All, &[], Tick(0), Balancing::Random, random).unwrap().0;
+        let (stays, goes) = (pick(u64::MAX).hold(), pick(0).hold());
+        stays.begin();
+        stays.health.failed(Failure::Refused, Admission::Regular, Tick(0));
+        backend.resolved(&addresses(&["10.0.0.3:9001", "10.0.0.2:9001"]));
+        assert_eq!((stays.is_retired(), goes.is_retired()), (false, true));
+        let (new, kept) = (pick(0), pick(u64::MAX));
+        assert_eq!((kept.id, kept.load()), (stays.id, 1), "its number and its load");
+        assert!(!kept.health.is_clean(), "and its health");
+        assert!(new.health.is_clean() && new.id != goes.id && new.id != kept.id);
+        assert_eq!(backend.address_of(stays.id), Some(stays.address.clone()));
+        assert_eq!(backend.address_of(goes.id), None);
+    }
+
+    #[test]
+    fn all_addresses_of_a_name_are_used() {
+        let backend = backend("http://origin:9001");
+        let [one, two] = ["10.0.0.1:9001", "[fd00::2]:9001"].map(address);
+        backend.resolved(&[one.clone(), two.clone()]);
+        let regular = |address: &Address| vec![(address.clone(), Admission::Regular); 4];
+        let both = [regular(&one), regular(&two)].concat();
+        assert_eq!(picked(&backend, Balancing::RoundRobin, 0), both);
+        assert_eq!(picked(&backend, Balancing::LeastConnections, 0), both);
+        let endpoint = backend.pick(Among::All, &[], Tick(0), Balancing::Random, 0).unwrap().0.hold();
+        endpoint.begin();
+        assert_eq!(picked(&backend, Balancing::RoundRobin, 0), both);
+        let less_busy = [regular(&two), regular(&two)].concat();
+        assert_eq!(picked(&backend, Balancing::LeastConnections, 0), less_busy);
+        endpoint.health.failed(Failure::ConnectTimeout, Admission::Regular, Tick(0));
+        assert_eq!(picked(&backend, Balancing::Random, 0), less_busy, "a dead one is passed over");
+        let trial = picked(&backend, Balancing::RoundRobin, 1_000_000);
+        assert_eq!(trial[0], (one, Admission::Trial), "until one may try it again");
+        assert_eq!(trial[1..], less_busy[1..], "and only one");
     }
 }

@@ -1,17 +1,20 @@
-//! Choosing a backend of a pool.
+//! Choosing an endpoint of a pool: first a backend, by weight, then one of its endpoints. So a backend has the share that the file
+//! gives it, however many addresses its name has now.
 //!
 //! Owns the three ways of balancing and what a worker remembers between two choices. Knows no clock and no source of chance:
 //! both are arguments. Never allocates in a choice, but for a cursor's first one in a pool of unequal weights.
 
-use super::backend::Backend;
+use super::backend::{Among, Backend};
+use super::endpoint::{Chosen, Try};
+use super::health::Admission;
 use super::spec::Balancing;
+use crate::base::Tick;
 use std::num::NonZeroU32;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-/// Members of one pool that an exchange tells apart when it marks those it has tried: one bit each.
-pub const MEMBERS_TOLD_APART: usize = 64;
+/// How often a choice is made again because the endpoint that it fell on went, or was given to another exchange for its trial.
+const RACES_MAX: usize = 4;
 
 /// The members of a pool, each with its weight (1 to 65535): a slice. One alone, as most routes of a large table have it, stands
 /// in the pool itself, so that reaching it takes no further cache line.
@@ -70,21 +73,29 @@ pub struct Pool {
 }
 
 /// What one worker remembers of one pool between two choices. Small, for a worker holds one for each pool with a choice.
+///
+/// A new one begins by chance: neither workers nor the versions of a file that is reloaded often begin with the same member.
 #[derive(Debug, Default, Clone)]
 pub struct Cursor {
-    /// The member whose turn it is; with unequal weights, until the first choice, the choices to skip.
-    next: u32,
+    /// With equal weights, one more than the member whose turn it was last; 0: there was none.
+    turn: u32,
     /// With unequal weights, how far each member is ahead (positive) of or behind its share. Empty until it is needed.
     lead: Vec<i64>,
 }
 
-impl Cursor {
-    /// The cursor of one worker, so that workers do not begin all with the same member: with equal weights the first choice of
-    /// worker `w` among `n` members is member `w mod n`, with unequal ones it is the choice `w` of the cycle.
-    pub fn starting_at(worker: usize) -> Self {
-        Self { next: u32::try_from(worker).unwrap_or_default(), lead: Vec::new() }
-    }
+/// An endpoint that was chosen.
+#[derive(Debug)]
+pub struct Choice<'a> {
+    /// The index of its backend in the pool.
+    pub member: usize,
+    /// The endpoint.
+    pub endpoint: Chosen<'a>,
+    /// How the exchange goes there: by its claim for a trial, which is to be given back, for example.
+    pub admission: Admission,
 }
+
+/// Where an endpoint is looked for. An exchange whose try failed begins with the first, any other with the second.
+const ORDER: [Among; 3] = [Among::Up, Among::UpOrDue, Among::All];
 
 impl Pool {
     /// A pool of `members`, each with its weight (1 to 65535).
@@ -93,71 +104,118 @@ impl Pool {
         Self { balancing, members: members.into(), equal, cursor: None }
     }
 
-    /// Chooses a member's index at `now_us` (microseconds of the process clock); passes over `tried` (bit = index; members
-    /// from the last bit on share it, so that the tries of one exchange end) and over members that are not usable.
+    /// Chooses an endpoint that is not among `tried`, at `now` of the process clock.
     ///
-    /// Where none is usable, one whose connections failed lately (but whose name resolves) is chosen all the same, for a
-    /// passive mark must never turn into an outage; `None` where all were tried or none resolves.
+    /// First one that is up. One that is out and due has its turn, too, and the exchange is its trial; but an exchange whose try
+    /// failed goes to one that is up, if there is one. Where there is none, any is chosen, for a passive mark must never turn into
+    /// an outage; `None` where all were tried or no name resolves.
     /// `random` is a fresh random number; `cursor` the calling worker's own.
-    pub fn choose(&self, cursor: &mut Cursor, random: u64, tried: u64, now_us: u64) -> Option<usize> {
-        if let Members::One((backend, _)) = &self.members {
-            return (tried & 1 == 0 && backend.is_resolved()).then_some(0);
-        }
-        let untried = |index: usize| tried >> index.min(MEMBERS_TOLD_APART - 1) & 1 == 0;
-        self.choose_among(cursor, random, |index, backend| untried(index) && backend.is_usable(now_us))
-            .or_else(|| {
-                self.choose_among(cursor, random, |index, backend| untried(index) && backend.is_resolved())
-            })
+    pub fn choose(&self, cursor: &mut Cursor, random: u64, tried: &[Try], now: Tick) -> Option<Choice<'_>> {
+        let order = if tried.is_empty() { &ORDER[1..] } else { &ORDER };
+        order.iter().find_map(|&among| self.choose_of(cursor, random, among, tried, now))
     }
 
-    fn choose_among(
+    fn choose_of(
+        &self,
+        cursor: &mut Cursor,
+        random: u64,
+        among: Among,
+        tried: &[Try],
+        now: Tick,
+    ) -> Option<Choice<'_>> {
+        for _ in 0..RACES_MAX {
+            let member = match &self.members {
+                Members::One(_) => 0,
+                Members::Many(_) => {
+                    self.choose_member(cursor, random, |_, backend| backend.has(among, tried, now))?
+                }
+            };
+            let (backend, _) = self.members.get(member)?;
+            // The bits that chose the backend do not choose the endpoint as well.
+            let picked = backend.pick(among, tried, now, self.balancing, random.rotate_left(32));
+            if let Some((endpoint, admission)) = picked {
+                return Some(Choice { member, endpoint, admission });
+            }
+            if let Members::One(_) = self.members {
+                return None;
+            }
+        }
+        None
+    }
+
+    fn choose_member(
         &self,
         cursor: &mut Cursor,
         random: u64,
         open: impl Fn(usize, &Backend) -> bool,
     ) -> Option<usize> {
         match self.balancing {
-            Balancing::RoundRobin => self.in_turn(cursor, open),
-            Balancing::LeastConnections => self.least(cursor, open),
-            Balancing::Random => self.by_chance(random, open),
+            Balancing::RoundRobin => self.in_turn(cursor, random, open),
+            Balancing::LeastConnections => self.least(cursor, random, open),
+            Balancing::Random => self.by_chance(random, &open),
         }
     }
 
-    fn in_turn(&self, cursor: &mut Cursor, open: impl Fn(usize, &Backend) -> bool) -> Option<usize> {
-        if self.equal { self.next_in_order(cursor, open) } else { self.most_behind(cursor, open) }
+    fn in_turn(
+        &self,
+        cursor: &mut Cursor,
+        random: u64,
+        open: impl Fn(usize, &Backend) -> bool,
+    ) -> Option<usize> {
+        if self.equal {
+            self.next_in_order(cursor, random, open)
+        } else {
+            self.most_behind(cursor, random, open)
+        }
     }
 
-    /// Equal weights: the first open member from the one whose turn it is. The turn goes to the one behind the chosen, so that
+    /// Equal weights: the first open member from the one whose turn it is. The turn goes to the one after the chosen, so that
     /// the neighbour of a closed member does not get its share besides its own.
-    fn next_in_order(&self, cursor: &mut Cursor, open: impl Fn(usize, &Backend) -> bool) -> Option<usize> {
+    fn next_in_order(
+        &self,
+        cursor: &mut Cursor,
+        random: u64,
+        open: impl Fn(usize, &Backend) -> bool,
+    ) -> Option<usize> {
         let count = self.members.len();
-        let mut first = cursor.next as usize;
-        if first >= count {
+        let mut first = cursor.turn as usize;
+        if first == 0 {
+            first = usize::try_from(draw(random, count as u64).0).ok()?;
+        } else if first >= count {
             first = first.checked_rem(count)?;
         }
-        let (before, behind) = self.members.split_at_checked(first)?;
-        let behind = (first..).zip(behind);
-        let chosen = behind.chain((0..).zip(before)).find(|(index, (backend, _))| open(*index, backend))?.0;
-        cursor.next = u32::try_from(chosen + 1).unwrap_or_default();
+        let (before, after) = self.members.split_at_checked(first)?;
+        let after = (first..).zip(after);
+        let chosen = after.chain((0..).zip(before)).find(|(index, (backend, _))| open(*index, backend))?.0;
+        cursor.turn = u32::try_from(chosen + 1).unwrap_or_default();
         Some(chosen)
     }
 
     /// Unequal weights: smooth weighted round robin, as in nginx. Each open member's lead grows by its weight; the greatest is
     /// chosen and pays the sum of the weights. Over one cycle the shares are exact, and no member gets its share in one run.
-    fn most_behind(&self, cursor: &mut Cursor, open: impl Fn(usize, &Backend) -> bool) -> Option<usize> {
-        if cursor.lead.len() != self.members.len() {
-            cursor.lead.clear();
-            cursor.lead.resize(self.members.len(), 0);
-            let cycle: u64 = self.members.iter().map(|&(_, weight)| u64::from(weight)).sum();
-            // A worker begins at a place of its own in the cycle. This runs once a route and worker.
-            for _ in 0..u64::from(std::mem::take(&mut cursor.next)).checked_rem(cycle)? {
-                self.pay_the_greatest(&mut cursor.lead, |_, _| true);
-            }
+    /// The first choice is by chance, and paid for in the same way.
+    fn most_behind(
+        &self,
+        cursor: &mut Cursor,
+        random: u64,
+        open: impl Fn(usize, &Backend) -> bool,
+    ) -> Option<usize> {
+        if cursor.lead.len() == self.members.len() {
+            return self.pay(&mut cursor.lead, None, open);
         }
-        self.pay_the_greatest(&mut cursor.lead, open)
+        let first = self.by_chance(random, &open)?;
+        cursor.lead.clear();
+        cursor.lead.resize(self.members.len(), 0);
+        self.pay(&mut cursor.lead, Some(first), open)
     }
 
-    fn pay_the_greatest(&self, lead: &mut [i64], open: impl Fn(usize, &Backend) -> bool) -> Option<usize> {
+    /// The one chosen, or the greatest, pays.
+    fn pay(
+        &self,
+        lead: &mut [i64],
+        chosen: Option<usize>,
+        open: impl Fn(usize, &Backend) -> bool,
+    ) -> Option<usize> {
         let mut sum = 0;
         let mut greatest: Option<(usize, i64)> = None;
         for (index, ((backend, weight), lead)) in self.members.iter().zip(&mut *lead).enumerate() {
@@ -170,17 +228,22 @@ impl Pool {
                 greatest = Some((index, *lead));
             }
         }
-        let (chosen, value) = greatest?;
-        *lead.get_mut(chosen)? = value - sum;
-        Some(chosen)
+        let payer = chosen.or(greatest.map(|(index, _)| index))?;
+        *lead.get_mut(payer)? -= sum;
+        Some(payer)
     }
 
     /// The smallest `in_use / weight`; those that share it take turns by their weights, so that an idle pool is not served by its
     /// first member alone.
-    fn least(&self, cursor: &mut Cursor, open: impl Fn(usize, &Backend) -> bool) -> Option<usize> {
+    fn least(
+        &self,
+        cursor: &mut Cursor,
+        random: u64,
+        open: impl Fn(usize, &Backend) -> bool,
+    ) -> Option<usize> {
         let mut least: Option<(usize, u64, u64)> = None;
         for (index, (backend, weight)) in self.members.iter().enumerate() {
-            let (load, weight) = (load(backend), u64::from(*weight));
+            let (load, weight) = (backend.load(), u64::from(*weight));
             // The fractions are compared multiplied out: 32 bits by 16 fit.
             if open(index, backend) && least.is_none_or(|(_, other, share)| load * share < other * weight) {
                 least = Some((index, load, weight));
@@ -189,15 +252,15 @@ impl Pool {
         let (seen, least, share) = least?;
         let at_least = |index: usize, backend: &Backend| {
             let weight = self.members.get(index).map_or(1, |&(_, weight)| u64::from(weight));
-            load(backend) * share <= least * weight && open(index, backend)
+            backend.load() * share <= least * weight && open(index, backend)
         };
         // Other workers count meanwhile: where all have risen above the least, what was seen first will do.
-        self.in_turn(cursor, at_least).or(Some(seen))
+        self.in_turn(cursor, random, at_least).or(Some(seen))
     }
 
     /// By weight. Where the draw falls on a closed member, what the draw left over is drawn with among the open ones: it is as
     /// good as fresh, where the number itself would favour the members at the same end of the list.
-    fn by_chance(&self, random: u64, open: impl Fn(usize, &Backend) -> bool) -> Option<usize> {
+    fn by_chance(&self, random: u64, open: &impl Fn(usize, &Backend) -> bool) -> Option<usize> {
         let Members::Many(several) = &self.members else { return None };
         let (point, left_over) = draw(random, *several.sums.last()?);
         let chosen = several.sums.partition_point(|&sum| sum <= point);
@@ -205,7 +268,6 @@ impl Pool {
             return Some(chosen);
         }
         let candidates = || {
-            let open = &open;
             let members = self.members.iter().enumerate();
             members.filter(move |(index, (backend, _))| open(*index, backend))
         };
@@ -229,12 +291,8 @@ fn running_sums(weights: impl Iterator<Item = u16>) -> impl Iterator<Item = u64>
     })
 }
 
-fn load(backend: &Backend) -> u64 {
-    u64::from(backend.in_use.load(Ordering::Relaxed))
-}
-
 /// Scales a random number to `0..bound`; the second is the rest of that scaling, a random number again.
-fn draw(random: u64, bound: u64) -> (u64, u64) {
+pub(super) fn draw(random: u64, bound: u64) -> (u64, u64) {
     let scaled = u128::from(random) * u128::from(bound);
     let whole = u64::try_from(scaled >> 64).unwrap_or_default();
     (whole, u64::try_from(scaled & u128::from(u64::MAX)).unwrap_or_default())
@@ -242,22 +300,47 @@ fn draw(random: u64, bound: u64) -> (u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::backend::BackendId;
+    use super::super::health::Failure;
     use super::super::reference::Random;
     use super::super::spec::BackendAddress;
     use super::*;
+    use std::net::SocketAddr;
 
     fn pool(balancing: Balancing, weights: &[u16]) -> Pool {
-        let members = (0..).zip(weights).map(|(slot, &weight)| {
-            let address = BackendAddress { host: "127.0.0.1".to_owned(), port: 1 };
-            (Arc::new(Backend::new(BackendId { slot, generation: 0 }, address)), weight)
+        let ids = Arc::default();
+        let members = (1..).zip(weights).map(|(port, &weight)| {
+            let address = BackendAddress { host: "127.0.0.1".to_owned(), port };
+            (Arc::new(Backend::new(address, &ids)), weight)
         });
         Pool::new(balancing, members.collect())
     }
 
-    /// The first `count` choices of a fresh worker.
+    fn endpoint(pool: &Pool, member: usize) -> Chosen<'_> {
+        let (backend, _) = &pool.members[member];
+        Chosen::Own(backend, backend.own().unwrap())
+    }
+
+    /// Takes a member out until one second of the process clock.
+    fn fail(pool: &Pool, member: usize) {
+        endpoint(pool, member).health.failed(Failure::Refused, Admission::Regular, Tick(0));
+    }
+
+    fn mend(pool: &Pool, member: usize) {
+        assert!(endpoint(pool, member).health.succeeded(Admission::Forced));
+    }
+
+    fn tried(pool: &Pool, members: &[usize]) -> Vec<Try> {
+        let at = |&member| Try { endpoint: endpoint(pool, member).id, failure: Failure::Refused };
+        members.iter().map(at).collect()
+    }
+
+    fn choose(pool: &Pool, cursor: &mut Cursor, random: u64) -> usize {
+        pool.choose(cursor, random, &[], Tick(0)).unwrap().member
+    }
+
+    /// So many choices, the first of a fresh cursor at the low end of chance.
     fn choices(pool: &Pool, cursor: &mut Cursor, count: usize) -> Vec<usize> {
-        (0..count).map(|_| pool.choose(cursor, 0, 0, 0).unwrap()).collect()
+        (0..count).map(|_| choose(pool, cursor, 0)).collect()
     }
 
     fn shares(count: usize, chosen: impl IntoIterator<Item = usize>) -> Vec<usize> {
@@ -279,12 +362,13 @@ mod tests {
     #[test]
     fn equal_weights_take_turns() {
         let pool = pool(Balancing::RoundRobin, &[7, 7, 7]);
-        for worker in 0..7 {
-            let mut cursor = Cursor::starting_at(worker);
-            let expected: Vec<_> = (worker..worker + 8).map(|turn| turn % 3).collect();
+        for (draw, first) in [(0, 0), (u64::MAX / 2, 1), (u64::MAX, 2)] {
+            let mut cursor = Cursor::default();
+            assert_eq!(choose(&pool, &mut cursor, draw), first, "chance begins");
+            let expected: Vec<_> = (first + 1..first + 9).map(|turn| turn % 3).collect();
             assert_eq!(choices(&pool, &mut cursor, 8), expected);
         }
-        pool.members[1].0.failed(10);
+        fail(&pool, 1);
         assert_eq!(choices(&pool, &mut Cursor::default(), 6), [0, 2, 0, 2, 0, 2]);
     }
 
@@ -297,15 +381,33 @@ mod tests {
         let weights = [9, 1, 4, 0x1000, 77];
         let cycle = weights.iter().map(|&weight| usize::from(weight)).sum();
         let wide = pool(Balancing::RoundRobin, &weights);
-        let mut cursor = Cursor::starting_at(13);
+        let mut cursor = Cursor::default();
         for _ in 0..3 {
             let once = shares(5, choices(&wide, &mut cursor, cycle));
             assert_eq!(once, weights.map(usize::from), "shares of one cycle are exact");
         }
-        let mut staggered = Cursor::starting_at(2);
-        assert_eq!(choices(&five_one_one, &mut staggered, 3), [1, 0, 2]);
-        five_one_one.members[0].0.failed(10);
+        let mut late = Cursor::default();
+        assert_eq!(choose(&five_one_one, &mut late, u64::MAX), 2, "chance begins");
+        assert_eq!(shares(3, choices(&five_one_one, &mut late, 6)), [5, 1, 0], "and has its share by that");
+        fail(&five_one_one, 0);
         assert_eq!(shares(3, choices(&five_one_one, &mut Cursor::default(), 10)), [0, 5, 5]);
+    }
+
+    /// However often a file is reloaded: each version begins by chance, so that nobody is always first.
+    #[test]
+    fn first_choices_follow_the_weights() {
+        for (balancing, weights, expected) in [
+            (Balancing::RoundRobin, [1, 1, 1], [1_000, 1_000, 1_000]),
+            (Balancing::RoundRobin, [6, 3, 1], [1_800, 900, 300]),
+            (Balancing::LeastConnections, [1, 1, 1], [1_000, 1_000, 1_000]),
+        ] {
+            let pool = pool(balancing, &weights);
+            let mut random = Random(11);
+            let first = |_| choose(&pool, &mut Cursor::default(), random.next());
+            let got = shares(3, (0..3_000).map(first));
+            let near = got.iter().zip(expected).all(|(&got, expected)| got.abs_diff(expected) < 150);
+            assert!(near, "{balancing:?} {weights:?}: {got:?}");
+        }
     }
 
     #[test]
@@ -313,10 +415,10 @@ mod tests {
         let pool = pool(Balancing::LeastConnections, &[1, 1, 1]);
         let mut cursor = Cursor::default();
         assert_eq!(choices(&pool, &mut cursor, 4), [0, 1, 2, 0], "ties are broken in turns");
-        pool.members[0].0.begin();
-        pool.members[2].0.begin();
+        endpoint(&pool, 0).begin();
+        endpoint(&pool, 2).begin();
         assert_eq!(choices(&pool, &mut cursor, 2), [1, 1]);
-        pool.members[1].0.failed(5);
+        fail(&pool, 1);
         assert_eq!(shares(3, choices(&pool, &mut cursor, 10)), [5, 0, 5]);
     }
 
@@ -327,13 +429,15 @@ mod tests {
         // Exchanges that never end fill the pool by its weights.
         let chosen: Vec<_> = (0..70)
             .map(|_| {
-                let index = pool.choose(&mut cursor, 0, 0, 0).unwrap();
-                pool.members[index].0.begin();
+                let index = choose(&pool, &mut cursor, 0);
+                endpoint(&pool, index).begin();
                 index
             })
             .collect();
-        assert_eq!(shares(3, chosen), [40, 20, 10]);
-        pool.members.iter().for_each(|(backend, _)| backend.in_use.store(0, Ordering::Relaxed));
+        assert_eq!(shares(3, chosen.iter().copied()), [40, 20, 10]);
+        for index in chosen {
+            endpoint(&pool, index).end();
+        }
         let idle = shares(3, choices(&pool, &mut Cursor::default(), 70));
         assert_eq!(idle, [40, 20, 10], "an idle pool is shared by weight, too");
     }
@@ -344,7 +448,7 @@ mod tests {
         let mut random = Random(42);
         let mut draws = |pool: &Pool| {
             let mut cursor = Cursor::default();
-            shares(4, (0..100_000).map(|_| pool.choose(&mut cursor, random.next(), 0, 0).unwrap()))
+            shares(4, (0..100_000).map(|_| choose(pool, &mut cursor, random.next())))
         };
         let near = |got: &[usize], expected: [usize; 4]| {
             got.iter().zip(expected).all(|(&got, expected)| got.abs_diff(expected) < 1_000)
@@ -352,16 +456,17 @@ mod tests {
         let open = draws(&pool);
         assert!(near(&open, [10_000, 20_000, 30_000, 40_000]), "{open:?}");
         for closed in 0..4 {
-            pool.members[closed].0.failed(10);
+            fail(&pool, closed);
             let rest = 10 - (closed + 1);
             let expected = [0, 1, 2, 3].map(|n| if n == closed { 0 } else { 100_000 * (n + 1) / rest });
             let got = draws(&pool);
             assert!(near(&got, expected), "{closed} closed: {got:?}");
-            pool.members[closed].0.failed(0);
+            mend(&pool, closed);
         }
-        assert_eq!(pool.choose(&mut Cursor::default(), 0, 0, 0), Some(0));
-        assert_eq!(pool.choose(&mut Cursor::default(), u64::MAX, 0, 0), Some(3));
-        assert_eq!(pool.choose(&mut Cursor::default(), u64::MAX, 0b1000, 0), Some(2));
+        assert_eq!(choose(&pool, &mut Cursor::default(), 0), 0);
+        assert_eq!(choose(&pool, &mut Cursor::default(), u64::MAX), 3);
+        let choice = pool.choose(&mut Cursor::default(), u64::MAX, &tried(&pool, &[3]), Tick(0));
+        assert_eq!(choice.map(|choice| choice.member), Some(2));
     }
 
     #[test]
@@ -371,42 +476,97 @@ mod tests {
                 let pool = pool(balancing, &weights);
                 let mut cursor = Cursor::default();
                 let mut random = Random(3);
+                let mut choose = |members: &[usize], now| {
+                    let tries = tried(&pool, members);
+                    let choice = pool.choose(&mut cursor, random.next(), &tries, Tick(now));
+                    choice.map(|choice| (choice.member, choice.admission))
+                };
                 for _ in 0..50 {
-                    let mut tried = 0;
+                    let mut members = Vec::new();
                     for _ in 0..3 {
-                        let chosen = pool.choose(&mut cursor, random.next(), tried, 0).unwrap();
-                        assert_eq!(tried >> chosen & 1, 0, "{balancing:?}");
-                        tried |= 1 << chosen;
+                        let (chosen, admission) = choose(&members, 0).unwrap();
+                        assert!(!members.contains(&chosen), "{balancing:?}");
+                        assert_eq!(admission, Admission::Regular);
+                        members.push(chosen);
                     }
-                    assert_eq!(pool.choose(&mut cursor, random.next(), tried, 0), None);
+                    assert_eq!(choose(&members, 0), None);
                 }
-                pool.members.iter().for_each(|(backend, _)| backend.failed(100));
-                assert!(pool.choose(&mut cursor, random.next(), 0, 0).is_some(), "a mark is no outage");
-                assert_eq!(pool.choose(&mut cursor, random.next(), 0b011, 0), Some(2));
-                pool.members[1].0.failed(50);
-                assert_eq!(pool.choose(&mut cursor, random.next(), 0, 60), Some(1), "the usable one first");
-                assert_eq!(pool.choose(&mut cursor, random.next(), 0b111, 60), None);
-                pool.members.iter().for_each(|(backend, _)| backend.resolved(Vec::new()));
-                assert_eq!(pool.choose(&mut cursor, random.next(), 0, 60), None, "none resolves");
+                (0..3).for_each(|member| fail(&pool, member));
+                assert_eq!(choose(&[], 0).unwrap().1, Admission::Forced, "a mark is no outage");
+                assert_eq!(choose(&[0, 1], 0), Some((2, Admission::Forced)));
+                mend(&pool, 1);
+                for _ in 0..10 {
+                    assert_eq!(choose(&[], 0), Some((1, Admission::Regular)), "the one that is up first");
+                }
+                assert_eq!(choose(&[0, 1, 2], 0), None);
             }
+        }
+    }
+
+    #[test]
+    fn one_that_is_due_has_one_trial() {
+        for balancing in ALL {
+            for weights in [[1, 1, 1], [3, 1, 2]] {
+                let pool = pool(balancing, &weights);
+                let (mut cursor, mut random) = (Cursor::default(), Random(5));
+                let mut choose = |members: &[usize], now| {
+                    let tries = tried(&pool, members);
+                    let choice = pool.choose(&mut cursor, random.next(), &tries, Tick(now)).unwrap();
+                    (choice.member, choice.admission)
+                };
+                fail(&pool, 0);
+                let due = 1_000_000;
+                for _ in 0..20 {
+                    let chosen = choose(&[1], due);
+                    assert_eq!(chosen, (2, Admission::Regular), "whose try failed goes where it is safe");
+                }
+                let trials = (0..40).filter(|_| choose(&[], due) == (0, Admission::Trial)).count();
+                assert_eq!(trials, 1, "{balancing:?}");
+                // Its trial never ends here; where all others were tried, it is tried all the same.
+                assert_eq!(choose(&[1, 2], due), (0, Admission::Forced));
+                endpoint(&pool, 0).health.give_back(Tick(due));
+                assert_eq!(choose(&[1, 2], due), (0, Admission::Trial));
+            }
+        }
+    }
+
+    #[test]
+    fn names_have_the_share_of_their_weight() {
+        for balancing in ALL {
+            let ids = Arc::default();
+            let [name, literal] = ["http://name:1", "http://10.0.0.9:1"]
+                .map(|url| Arc::new(Backend::new(BackendAddress::parse_url(url).unwrap(), &ids)));
+            let pool = Pool::new(balancing, vec![(Arc::clone(&name), 1), (literal, 1)]);
+            let (mut cursor, mut random) = (Cursor::default(), Random(9));
+            let mut chosen = || {
+                let choice = pool.choose(&mut cursor, random.next(), &[], Tick(0)).unwrap();
+                let address = choice.endpoint.address.to_string();
+                ["10.0.0.1:1", "10.0.0.2:1", "10.0.0.9:1"].iter().position(|one| *one == address).unwrap()
+            };
+            assert_eq!(shares(3, (0..10).map(|_| chosen())), [0, 0, 10], "a name without address has none");
+            name.resolved(
+                &["10.0.0.1:1", "10.0.0.2:1"].map(|text| text.parse::<SocketAddr>().unwrap().into()),
+            );
+            let got = shares(3, (0..4_000).map(|_| chosen()));
+            let near = got.iter().zip([1_000, 1_000, 2_000]).all(|(&got, all)| got.abs_diff(all) < 200);
+            assert!(near, "{balancing:?}: {got:?}");
         }
     }
 
     #[test]
     fn many_members_and_none() {
         for balancing in ALL {
-            assert_eq!(pool(balancing, &[]).choose(&mut Cursor::starting_at(3), 9, 0, 0), None);
-            let wide = pool(balancing, &[1; 100]);
-            let chosen = wide.choose(&mut Cursor::default(), 5, u64::MAX, 0);
-            assert_eq!(chosen, None, "members past the last bit share it, or the tries would not end");
-            let chosen = wide.choose(&mut Cursor::default(), 5, u64::MAX >> 1, 0);
-            assert!(chosen.is_some_and(|index| index >= 63));
+            assert!(pool(balancing, &[]).choose(&mut Cursor::default(), 9, &[], Tick(0)).is_none());
+            let wide = pool(balancing, &[1; 101]);
+            let all_but_one: Vec<_> = (0..100).collect();
+            let choice = wide.choose(&mut Cursor::default(), 5, &tried(&wide, &all_but_one), Tick(0));
+            assert_eq!(choice.map(|choice| choice.member), Some(100), "each is told apart");
         }
     }
 
     #[test]
     fn a_cursor_survives_a_change_of_its_pool() {
-        let mut cursor = Cursor::starting_at(9);
+        let mut cursor = Cursor::default();
         for weights in [&[1, 2, 3][..], &[1, 1], &[5, 1], &[1], &[2, 1, 1, 1]] {
             let pool = pool(Balancing::RoundRobin, weights);
             choices(&pool, &mut cursor, 20);

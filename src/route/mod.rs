@@ -3,7 +3,9 @@
 pub mod backend;
 pub mod balance;
 pub mod decision;
+pub mod endpoint;
 pub mod explain;
+pub mod health;
 mod index;
 pub mod pattern;
 mod perfect_hash;

@@ -1,10 +1,11 @@
 //! The compiled table: host by hash, path by the depths at which prefixes of the host end. A look-up does not grow with the number of routes.
 //!
 //! Owns the routes of one file and the identity of their backends over reloads. Never changes once compiled, but for the
-//! counts and addresses inside its backends.
+//! endpoints inside its backends.
 
-use super::backend::{Backend, BackendId};
+use super::backend::Backend;
 use super::balance::Pool;
+use super::endpoint::EndpointIds;
 use super::index::Index;
 use super::pattern::{HostPattern, PathPrefix};
 use super::policy::RoutePolicy;
@@ -57,32 +58,25 @@ pub struct Table {
     cursors: u32,
     /// Each once, by address.
     backends: HashMap<BackendAddress, Arc<Backend>, FixedState>,
-    /// By slot, the generation of the backend that has it.
-    slots: Vec<Option<u32>>,
-    /// The generation of backends that were new with this table: one more than the table before. A slot is given once a
-    /// table, so that no slot sees a generation twice along a chain of tables (of fewer than 2^32 reloads).
-    generation: u32,
+    /// What gives their endpoints ids: the same along a chain of tables.
+    endpoint_ids: Arc<EndpointIds>,
 }
 
 impl Table {
     /// Compiles `specs` (which were checked: names unique, no two with the same host and prefix, each with a backend).
-    /// Backends whose address stands in `previous` are taken over with their id, addresses and counts. The same address in
-    /// several routes is one backend.
+    /// Backends whose address stands in `previous` are taken over with their endpoints. The same address in several routes is
+    /// one backend.
     ///
-    /// Ids are told apart along one chain: `previous` is the table that was published last.
+    /// Ids of endpoints are told apart along one chain: `previous` is the table that was published last.
     pub fn compile(specs: &[RouteSpec], previous: Option<&Table>) -> Self {
-        let generation = previous.map_or(0, |table| table.generation.wrapping_add(1));
-        let mut free_slots = FreeSlots::beside(previous);
+        let endpoint_ids = previous.map_or_else(Arc::default, |table| Arc::clone(&table.endpoint_ids));
         let mut backends: HashMap<BackendAddress, Arc<Backend>, FixedState> = HashMap::default();
         let mut backend = |address: &BackendAddress| {
             if let Some(known) = backends.get(address) {
                 return Arc::clone(known);
             }
             let kept = previous.and_then(|table| table.backends.get(address)).cloned();
-            let backend = kept.unwrap_or_else(|| {
-                let id = BackendId { slot: free_slots.take(), generation };
-                Arc::new(Backend::new(id, address.clone()))
-            });
+            let backend = kept.unwrap_or_else(|| Arc::new(Backend::new(address.clone(), &endpoint_ids)));
             backends.insert(address.clone(), Arc::clone(&backend));
             backend
         };
@@ -115,8 +109,7 @@ impl Table {
             .collect();
         let patterns: Vec<_> = specs.iter().map(|spec| (&spec.host, &spec.path_prefix)).collect();
         let (index, ids) = Index::compile(&patterns, routes);
-        let slots = slots(backends.values().map(|backend| backend.id));
-        Self { index, ids, cursors, backends, slots, generation }
+        Self { index, ids, cursors, backends, endpoint_ids }
     }
 
     /// The route that takes a request: most exact host, then longest prefix. `host` without port, any case; `path` without query.
@@ -146,9 +139,19 @@ impl Table {
         self.ids().map(|id| self.route(id))
     }
 
-    /// Is there a backend with that id? No other table of the chain gives it to another one.
-    pub fn has_backend(&self, id: BackendId) -> bool {
-        self.slots.get(id.slot as usize).is_some_and(|&generation| generation == Some(id.generation))
+    /// This table is in force in place of `previous`: what only that one names is retired, so that workers close its idle
+    /// connections and keep no others.
+    pub fn retire_others(&self, previous: &Table) {
+        for (address, backend) in &previous.backends {
+            if !self.backends.get(address).is_some_and(|kept| Arc::ptr_eq(kept, backend)) {
+                backend.retire();
+            }
+        }
+    }
+
+    /// Changes whenever an endpoint of one of the tables of the chain is retired.
+    pub fn endpoints_retired(&self) -> u32 {
+        self.endpoint_ids.retired()
     }
 
     /// How many cursors a worker keeps for it: the numbers in its pools go from 1 to this.
@@ -162,51 +165,14 @@ impl Table {
     }
 }
 
-/// The generations of these ids, by slot.
-fn slots(ids: impl Iterator<Item = BackendId>) -> Vec<Option<u32>> {
-    let mut slots = Vec::new();
-    for id in ids {
-        let slot = id.slot as usize;
-        if slot >= slots.len() {
-            slots.resize(slot + 1, None);
-        }
-        slots[slot] = Some(id.generation);
-    }
-    slots
-}
-
-/// Gives the lowest slots that no backend of the table before has, not even of one that goes away with it: workers still
-/// hold that table while the new one is published.
-struct FreeSlots {
-    taken: Vec<u32>,
-    next: u32,
-}
-
-impl FreeSlots {
-    fn beside(previous: Option<&Table>) -> Self {
-        let mut taken: Vec<_> =
-            previous.into_iter().flat_map(Table::backends).map(|backend| backend.id.slot).collect();
-        taken.sort_unstable_by(|a, b| b.cmp(a));
-        Self { taken, next: 0 }
-    }
-
-    fn take(&mut self) -> u32 {
-        while self.taken.last() == Some(&self.next) {
-            self.taken.pop();
-            self.next += 1;
-        }
-        let slot = self.next;
-        self.next += 1;
-        slot
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::balance::Cursor;
     use super::super::reference::{Random, random_request, random_specs, reference, route, table};
+    use super::super::spec::Balancing;
     use super::*;
-    use std::collections::HashSet;
-    use std::sync::atomic::Ordering;
+    use crate::base::Tick;
+    use std::net::SocketAddr;
 
     #[test]
     fn golden_look_ups() {
@@ -334,45 +300,42 @@ mod tests {
         assert_eq!(first.backends().len(), 3);
         let shared = &nth(&first, 0).pool.members[1].0;
         assert!(Arc::ptr_eq(shared, &nth(&first, 1).pool.members[0].0));
-        shared.begin();
-        shared.failed(77);
 
         let second = of_urls(&["http://name:3", "http://127.0.0.1:2", "http://127.0.0.1:9"], Some(&first));
         let members = &nth(&second, 0).pool.members;
         assert!(Arc::ptr_eq(&members[1].0, shared));
-        assert_eq!(members[1].0.in_use.load(Ordering::Relaxed), 1);
-        assert!(!members[1].0.is_usable(76));
-        assert_eq!(members[0].0.id, nth(&first, 1).pool.members[1].0.id);
-        // The slot of the backend that goes away (0) is not given while the table before may still be in use.
-        assert_eq!(members[2].0.id, BackendId { slot: 3, generation: 1 });
-
-        let third = of_urls(&["http://127.0.0.1:1", "http://127.0.0.1:9"], Some(&second));
-        let members = &nth(&third, 0).pool.members;
-        assert_eq!(members[0].0.id, BackendId { slot: 0, generation: 2 });
-        assert_eq!(members[1].0.id, BackendId { slot: 3, generation: 1 });
+        assert!(Arc::ptr_eq(&members[0].0, &nth(&first, 1).pool.members[1].0));
+        assert!(!Arc::ptr_eq(&members[2].0, &nth(&first, 0).pool.members[0].0));
     }
 
     #[test]
-    fn ids_are_never_given_twice_along_a_chain() {
-        let mut random = Random(7);
-        let mut seen = HashSet::new();
-        let mut table = of_urls(&["http://127.0.0.1:1"], None);
-        let mut kept: HashSet<_> = table.backends().map(|backend| backend.id).collect();
-        seen.extend(kept.iter().copied());
-        for _ in 0..2_000 {
-            let urls: Vec<_> =
-                (0..=random.below(5)).map(|_| format!("http://127.0.0.1:{}", 1 + random.below(12))).collect();
-            let urls: Vec<_> = urls.iter().map(String::as_str).collect();
-            table = of_urls(&urls, Some(&table));
-            let now: HashSet<_> = table.backends().map(|backend| backend.id).collect();
-            for id in now.difference(&kept) {
-                assert!(seen.insert(*id), "{id:?} was given before");
-                assert!(id.slot < 12, "slots stay low: {id:?}");
-            }
-            let slots: HashSet<_> = now.iter().map(|id| id.slot).collect();
-            assert_eq!(slots.len(), now.len(), "a slot has one backend");
-            kept = now;
+    fn endpoints_of_backends_that_went_are_retired() {
+        let first = of_urls(&["http://127.0.0.1:1", "http://127.0.0.1:2", "http://name:3"], None);
+        for (backend, _) in nth(&first, 0).pool.members.iter() {
+            backend.resolved(&["10.0.0.1:3".parse::<SocketAddr>().unwrap().into()]);
         }
+        let second = of_urls(&["http://127.0.0.1:2", "http://127.0.0.1:4"], Some(&first));
+        let is_retired = |table: &Table| -> Vec<bool> {
+            let members = nth(table, 0).pool.members.iter();
+            let any = |backend| Pool::new(Balancing::Random, vec![(backend, 1)]);
+            members
+                .map(|(backend, _)| {
+                    let pool = any(Arc::clone(backend));
+                    let choice = pool.choose(&mut Cursor::default(), 0, &[], Tick(0)).unwrap();
+                    choice.endpoint.is_retired()
+                })
+                .collect()
+        };
+        assert_eq!(is_retired(&first), [false; 3], "before it is in force");
+        let before = second.endpoints_retired();
+        second.retire_others(&first);
+        assert_eq!(is_retired(&first), [true, false, true]);
+        assert_eq!(is_retired(&second), [false; 2]);
+        assert_ne!(second.endpoints_retired(), before, "workers are told");
+        // What comes again is another backend, with other endpoints.
+        let third = of_urls(&["http://127.0.0.1:1"], Some(&second));
+        third.retire_others(&second);
+        assert_eq!(is_retired(&third), [false]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::base::Key;
 use crate::base::Tick;
 use crate::exchange::{ANY_BYTES, Exchange, Readiness, Side};
 use crate::net::System;
-use crate::route::backend::Backend;
+use crate::route::health::Admission;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -67,13 +67,11 @@ pub(super) struct Active<P> {
     pub(super) exchange: Exchange,
     /// The table that routes it, for all its life.
     pub(super) local: LocalSnapshot,
-    /// Where among its backend's addresses it began.
-    pub(super) address_first: u16,
-    /// Addresses of its backend that could not be reached.
-    pub(super) addresses_failed: u16,
     /// Its backend connection.
     pub(super) link: Option<Key>,
-    /// Its backend counts it.
+    /// Whether the endpoint at the other end of that was known to be out.
+    pub(super) admission: Admission,
+    /// That endpoint counts it.
     pub(super) is_counted: bool,
     /// To each side, a part of a segment waits for more.
     corked: [bool; 2],
@@ -90,20 +88,14 @@ impl<P> Active<P> {
         Self {
             exchange: Exchange::new(),
             local,
-            address_first: 0,
-            addresses_failed: 0,
             link: None,
+            admission: Admission::Regular,
             is_counted: false,
             corked: [false; 2],
             low_water: [LowWater::ANY; 2],
             request_pipe: None,
             response_pipe: None,
         }
-    }
-
-    /// The backend that was asked last has an address that was not tried.
-    pub(super) fn has_address_left(&self, backend: &Backend) -> bool {
-        usize::from(self.addresses_failed) + 1 < backend.addresses.load().len()
     }
 
     /// The pipe that is filled from that side.

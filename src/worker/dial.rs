@@ -5,88 +5,72 @@ use super::idle::Rested;
 use super::resources::Resources;
 use super::socket::Link;
 use super::wheel::Timer;
-use crate::base::{Address, Key, Tick};
-use crate::exchange::{ANY_BYTES, Outcome, Release, Side};
+use crate::base::{Key, Tick};
+use crate::exchange::{ANY_BYTES, Asked, Outcome, Release, Side};
 use crate::net::System;
-use crate::route::backend::{Backend, BackendId};
-use crate::route::balance::{Cursor, MEMBERS_TOLD_APART};
+use crate::route::balance::{Choice, Cursor};
+use crate::route::endpoint::{Chosen, EndpointId};
+use crate::route::health::{Admission, Failure};
 use crate::route::spec::Balancing;
 use std::io;
 use std::rc::Rc;
-use std::time::Duration;
 
-/// How long a backend that could not be reached is passed over while others can be.
-const FAILED_PAUSE: Duration = Duration::from_secs(1);
-
-/// The member that an exchange has asked last, and its backend.
-fn asked_last<P>(active: &Active<P>) -> Option<(usize, &Backend)> {
-    let record = active.exchange.record();
-    let member = record.member?;
-    let (backend, _) = active.local.table.route(record.route?).pool.members.get(member)?;
-    Some((member, backend))
-}
-
-/// Could that member not be reached, by the exchange's account?
-fn is_told(tried: u64, member: usize) -> bool {
-    tried >> member.min(MEMBERS_TOLD_APART - 1) & 1 == 1
+/// Why a connection did not come about (connect(2)). `None`: the error may be of a connection that did.
+pub(super) fn connect_failure(error: &io::Error) -> Option<Failure> {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Some(Failure::Refused),
+        io::ErrorKind::TimedOut => Some(Failure::ConnectTimeout),
+        io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::NetworkDown
+        | io::ErrorKind::PermissionDenied => Some(Failure::Unreachable),
+        _ => None,
+    }
 }
 
 impl<S: System> Resources<S> {
-    /// The member of its route's pool that an exchange asks next: the same one as long as its name has another address, else
-    /// one that the pool chooses.
-    fn next_member(&mut self, active: &mut Active<S::Pipe>, fresh: bool) -> Option<usize> {
-        let record = active.exchange.record();
-        let (route, tried) = (record.route?, active.exchange.failed_members());
+    /// Finds a connection for an exchange that was routed.
+    pub(super) fn dial(&mut self, client: Key, active: &mut Active<S::Pipe>, fresh: bool) -> Outcome {
+        let Some(route) = active.exchange.record().route else { return Outcome::NoBackend };
         let pool = &active.local.table.route(route).pool;
-        if fresh
-            && let Some(member) = record.member
-            && is_told(tried, member)
-            && active.has_address_left(&pool.members[member].0)
-        {
-            active.addresses_failed += 1;
-            return Some(member);
-        }
-        let random = self.random.number();
-        let mut passing = Cursor::starting_at(self.number);
+        let mut passing = Cursor::default();
         let cursor = if Rc::ptr_eq(&active.local, &self.local) {
             let number = pool.cursor.map(|number| number.get() as usize - 1);
             number.and_then(|number| self.cursors.get_mut(number)).unwrap_or(&mut passing)
         } else {
             &mut passing
         };
-        let member = pool.choose(cursor, random, tried, self.clock.now.0)?;
-        // A name with several addresses is as many machines: chance spreads over them.
-        active.addresses_failed = 0;
-        active.address_first = u16::try_from(random >> 48).unwrap_or(0);
-        Some(member)
-    }
-
-    /// Finds a connection for an exchange that was routed.
-    pub(super) fn dial(&mut self, client: Key, active: &mut Active<S::Pipe>, fresh: bool) -> Outcome {
-        let Some(member) = self.next_member(active, fresh) else { return Outcome::NoBackend };
-        let Some(route) = active.exchange.record().route else { return Outcome::NoBackend };
-        let now = self.clock.now;
-        let pool = &active.local.table.route(route).pool;
-        let backend = &pool.members[member].0;
-        let turn = usize::from(active.address_first) + usize::from(active.addresses_failed);
-        let rested = if fresh { None } else { self.take_idle(backend.id, client) };
+        let (now, random) = (self.clock.now, self.random.number());
+        let Some(choice) = pool.choose(cursor, random, active.exchange.tries(), now) else {
+            return Outcome::NoBackend;
+        };
+        let Choice { member, endpoint, admission } = choice;
+        let asked = Asked { member, endpoint: endpoint.id, admission };
+        // A trial is to show that new connections succeed.
+        let goes_fresh = fresh || admission == Admission::Trial;
+        let rested = if goes_fresh { None } else { self.take_idle(endpoint.id, client) };
         let reused = rested.is_some();
-        let key = match rested.map_or_else(|| self.connect(backend, client, turn), Ok) {
+        let key = match rested.map_or_else(|| self.connect(&endpoint, client), Ok) {
             Ok(key) => key,
-            // No backend is to blame.
             Err(error) if self.system.is_out_of_resources(&error) => {
+                if admission == Admission::Trial {
+                    endpoint.health.give_back(now);
+                }
                 self.warn(format_args!("no backend can be connected to: {error}"));
                 return Outcome::NoBackend;
             }
-            Err(_) => {
-                backend.failed(now.after(FAILED_PAUSE).0);
-                return Outcome::DialFailed { member };
+            Err(error) => {
+                let failure = connect_failure(&error).unwrap_or(Failure::Unreachable);
+                let backend = &pool.members[member].0.authority;
+                self.endpoint_failed(backend, &endpoint, failure, admission);
+                return Outcome::DialFailed { asked, failure };
             }
         };
         active.link = Some(key);
+        active.admission = admission;
         active.is_counted = pool.balancing == Balancing::LeastConnections;
         if active.is_counted {
-            backend.begin();
+            endpoint.begin();
         }
         if reused {
             self.counters.backend_reused.add(1);
@@ -94,12 +78,12 @@ impl<S: System> Resources<S> {
             self.counters.backend_opened.add(1);
         }
         let bulk = self.links.get(key).is_some_and(|link| link.bulk);
-        Outcome::Dialed { member, reused, bulk }
+        Outcome::Dialed { asked, reused, bulk }
     }
 
-    fn take_idle(&mut self, backend: BackendId, client: Key) -> Option<Key> {
+    fn take_idle(&mut self, endpoint: EndpointId, client: Key) -> Option<Key> {
         loop {
-            let Rested { key, is_quiet } = self.idle.take(backend)?;
+            let Rested { key, is_quiet } = self.idle.take(endpoint)?;
             let Some(link) = self.links.get_mut(key).filter(|link| link.user.is_none()) else { continue };
             if is_quiet || self.system.is_quiet(&link.socket) {
                 link.user = Some(client);
@@ -109,25 +93,13 @@ impl<S: System> Resources<S> {
         }
     }
 
-    fn connect(&mut self, backend: &Backend, client: Key, turn: usize) -> io::Result<Key> {
-        let addresses = backend.addresses.load();
-        if addresses.is_empty() {
-            return Err(io::ErrorKind::AddrNotAvailable.into());
-        }
-        // Each further try of an exchange takes the next one, and one that cannot even be called costs no try.
-        let mut socket = Err(io::ErrorKind::AddrNotAvailable.into());
-        for step in 0..addresses.len() {
-            socket = self.system.connect(&Address::Ip(addresses[(turn + step) % addresses.len()]));
-            if !socket.as_ref().is_err_and(|error| !self.system.is_out_of_resources(error)) {
-                break;
-            }
-        }
-        let mut socket = socket?;
+    fn connect(&mut self, endpoint: &Chosen<'_>, client: Key) -> io::Result<Key> {
+        let mut socket = self.system.connect(&endpoint.address)?;
         let key = self.links.next_key();
         self.system.register(&mut socket, key)?;
         let link = Link {
             socket,
-            backend: backend.id,
+            endpoint: endpoint.hold(),
             user: Some(client),
             bulk: false,
             deadline: Tick::NEVER,
@@ -139,22 +111,18 @@ impl<S: System> Resources<S> {
     /// Lets go of an exchange's connection.
     pub(super) fn release(&mut self, active: &mut Active<S::Pipe>, release: Release) {
         let Some(key) = active.link.take() else { return };
-        let is_counted = std::mem::take(&mut active.is_counted);
-        // Most exchanges need no more of their route, which may be out of the processor's cache by now.
-        if (is_counted || active.exchange.failed_members() != 0)
-            && let Some((member, backend)) = asked_last(active)
-        {
-            if is_counted {
-                backend.end();
-            }
-            if is_told(active.exchange.failed_members(), member) && !active.has_address_left(backend) {
-                backend.failed(self.clock.now.after(FAILED_PAUSE).0);
-            }
+        let Some(link) = self.links.get(key) else { return };
+        if std::mem::take(&mut active.is_counted) {
+            link.endpoint.end();
         }
-        let is_gone = !Rc::ptr_eq(&active.local, &self.local)
-            && self.links.get(key).is_some_and(|link| !self.local.table.has_backend(link.backend));
+        let is_retired = link.endpoint.is_retired();
+        let says_nothing = active.exchange.failure().is_none() && active.admission == Admission::Regular;
+        if !(says_nothing && link.endpoint.health.is_clean()) {
+            let endpoint = link.endpoint.clone();
+            self.judge(active, &endpoint);
+        }
         let low_water = std::mem::replace(active.low_water(Side::Backend), LowWater::ANY);
-        if release == Release::Close || is_gone {
+        if release == Release::Close || is_retired {
             self.close_link(key);
             return;
         }
@@ -167,7 +135,15 @@ impl<S: System> Resources<S> {
         link.bulk = active.exchange.had_bulk();
         link.deadline = self.clock.now.after(self.local.backend_idle_timeout);
         self.wheel.schedule(&mut link.timer, link.deadline, key);
-        if self.idle.park(link.backend, key).is_err() {
+        if self.idle.park(link.endpoint.id, key).is_err() {
+            self.close_link(key);
+        }
+    }
+
+    /// Closes connections at rest to endpoints that went.
+    pub(super) fn close_retired(&mut self) {
+        let links = &self.links;
+        for key in self.idle.drain_gone(|key| links.get(key).is_none_or(|link| link.endpoint.is_retired())) {
             self.close_link(key);
         }
     }
@@ -191,7 +167,7 @@ impl<S: System> Resources<S> {
         if link.deadline > now {
             self.wheel.schedule(&mut link.timer, link.deadline, key);
         } else {
-            self.idle.forget(link.backend, key);
+            self.idle.forget(link.endpoint.id, key);
             self.close_link(key);
         }
     }
@@ -204,15 +180,29 @@ mod tests {
     use super::super::token::Kind;
     use super::*;
     use crate::net::Stream;
+    use crate::route::backend::Backend;
+    use crate::route::balance::Pool;
+    use crate::route::spec::BackendAddress;
     use std::io::Write;
     use std::net::{Ipv4Addr, Shutdown, TcpListener};
+    use std::sync::Arc;
+
+    fn pool(authority: &str) -> Pool {
+        let address = BackendAddress::parse_url(&format!("http://{authority}")).unwrap();
+        Pool::new(Balancing::RoundRobin, vec![(Arc::new(Backend::new(address, &Arc::default())), 1)])
+    }
+
+    fn chosen(pool: &Pool) -> Chosen<'_> {
+        pool.choose(&mut Cursor::default(), 0, &[], Tick::default()).unwrap().endpoint
+    }
 
     /// In turns of which the poll could not tell of everything, a connection that is not quiet is told by itself.
     #[test]
     fn what_no_poll_has_told_of_is_asked() {
-        let backend = BackendId { slot: 0, generation: 1 };
         let client = Key::new(Kind::Client as u8, 1, 1);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let pool = pool(&listener.local_addr().unwrap().to_string());
+        let endpoint = chosen(&pool).hold();
         let mut worker = worker(bound(0, Ownership::Exclusive), Mailbox::default());
         let resources = &mut worker.resources;
         resources.idle.polled(true);
@@ -220,15 +210,16 @@ mod tests {
             let socket = Stream::connect(&listener.local_addr().unwrap().into()).unwrap();
             let peer = listener.accept().unwrap().0;
             let (deadline, timer) = (Tick::NEVER, Timer::UNSET);
-            let link = Link { socket, backend, user: None, bulk: false, deadline, timer };
+            let endpoint = endpoint.clone();
+            let link = Link { socket, endpoint, user: None, bulk: false, deadline, timer };
             let key = resources.links.insert(link);
-            resources.idle.park(backend, key).unwrap();
+            resources.idle.park(chosen(&pool).id, key).unwrap();
             (key, peer)
         };
         let ((quiet, _open), (_, ended), (_, mut talking)) = (park(), park(), park());
         ended.shutdown(Shutdown::Write).unwrap();
         talking.write_all(b"nobody asked").unwrap();
-        assert_eq!(resources.take_idle(backend, client), Some(quiet));
-        assert_eq!((resources.take_idle(backend, client), resources.links.len()), (None, 1));
+        assert_eq!(resources.take_idle(endpoint.id, client), Some(quiet));
+        assert_eq!((resources.take_idle(endpoint.id, client), resources.links.len()), (None, 1));
     }
 }

@@ -2,6 +2,8 @@
 //! everything that an exchange can do to the world.
 
 use super::client::{Active, Client};
+use super::dial::connect_failure;
+use super::failures::tried;
 use super::reactor::Worker;
 use super::resources::Resources;
 use super::socket::Link;
@@ -11,6 +13,7 @@ use crate::exchange::{ANY_BYTES, AccessLog, Cause, Outcome, Release, Side, Step}
 use crate::http::head::Persistence;
 use crate::log::{self, Entry};
 use crate::net::System;
+use crate::route::health::Admission;
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -166,7 +169,12 @@ impl<S: System> Resources<S> {
         let Some(stream) = stream_of(&self.links, client, active, side) else { return Outcome::Failed };
         let pieces = active.exchange.outgoing(side);
         let length = pieces.iter().map(|piece| piece.len()).sum();
-        moved(self.system.write(stream, pieces, more), length)
+        match self.system.write(stream, pieces, more) {
+            Err(error) if side == Side::Backend => {
+                connect_failure(&error).map_or_else(|| moved(Err(error), length), Outcome::Unconnected)
+            }
+            result => moved(result, length),
+        }
     }
 
     fn fill(&mut self, client: &Client<S>, active: &mut Active<S::Pipe>, side: Side) -> Outcome {
@@ -196,6 +204,9 @@ impl<S: System> Resources<S> {
     fn wait(&mut self, key: Key, client: &mut Client<S>, mut active: Box<Active<S::Pipe>>) {
         active.exchange.settle(&mut self.buffers);
         active.settle_pipes(&self.system, &mut self.pipes, false);
+        if active.admission != Admission::Regular {
+            self.judge_early(&mut active);
+        }
         self.push(client, &mut active);
         self.begin_low_water_waits(client, &mut active);
         let deadline = active.exchange.deadline(&active.local.settings);
@@ -236,7 +247,8 @@ impl<S: System> Resources<S> {
             return;
         }
         let route = record.route.map(|route| active.local.table.route(route));
-        let member = route.zip(record.member).and_then(|(route, member)| route.pool.members.get(member));
+        let member = route.zip(record.asked).and_then(|(route, asked)| route.pool.members.get(asked.member));
+        let tried = route.map(|route| tried(&route.pool, active.exchange.tries())).unwrap_or_default();
         let now = self.clock.now;
         let head_read = record.head_read.unwrap_or(now);
         let entry = Entry {
@@ -254,6 +266,7 @@ impl<S: System> Resources<S> {
             response_us: record.connected.zip(record.answered).map(|(from, to)| to.since_us(from)),
             total_us: now.since_us(record.begun),
             retries: record.retries,
+            tried: &tried,
             cause: record.cause.as_str(),
             request_id: record.request_id(),
         };

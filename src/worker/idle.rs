@@ -1,10 +1,10 @@
 //! Idle backend connections of one worker: newest first, for the newest is the one least likely to have been closed.
 
 use crate::base::Key;
-use crate::route::backend::BackendId;
+use crate::route::endpoint::EndpointId;
 use std::collections::VecDeque;
 
-/// Idle connections kept for one backend by one worker; more than these are closed.
+/// Idle connections kept for one endpoint by one worker; more than these are closed.
 const IDLE_MAX: usize = 4096;
 
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ pub(super) struct Rested {
     pub(super) is_quiet: bool,
 }
 
-/// By backend slot. Keys may be stale: a connection that closed is found gone when its key is taken.
+/// By the endpoint's slot. Keys may be stale: a connection that closed is found gone when its key is taken.
 #[derive(Debug, Default)]
 pub(super) struct Idle {
     stacks: Vec<Stack>,
@@ -38,25 +38,24 @@ pub(super) struct Idle {
 }
 
 impl Idle {
-    /// Keeps a connection of a backend in force; gives back its key where there are enough.
-    pub(super) fn park(&mut self, backend: BackendId, key: Key) -> Result<(), Key> {
-        let slot = backend.slot as usize;
+    /// Keeps a connection of an endpoint; gives back its key where there are enough.
+    pub(super) fn park(&mut self, endpoint: EndpointId, key: Key) -> Result<(), Key> {
+        let slot = endpoint.slot as usize;
         if slot >= self.stacks.len() {
             self.stacks.resize_with(slot + 1, Stack::default);
         }
         let stack = &mut self.stacks[slot];
-        if stack.generation != backend.generation {
-            debug_assert!(
-                stack.resting.is_empty() && stack.parked.is_empty(),
-                "a backend went and was not told of"
-            );
-            stack.generation = backend.generation;
+        if stack.generation != endpoint.generation {
+            // A slot is given again only when no connection leads to the endpoint before: what stands here is stale.
+            stack.resting.clear();
+            stack.parked.clear();
+            stack.generation = endpoint.generation;
         }
         if stack.resting.len() + stack.parked.len() >= IDLE_MAX {
             return Err(key);
         }
         if !std::mem::replace(&mut stack.is_listed, true) {
-            self.parked_slots.push(backend.slot);
+            self.parked_slots.push(endpoint.slot);
         }
         stack.parked.push(key);
         Ok(())
@@ -64,9 +63,9 @@ impl Idle {
 
     /// The connection that was parked last before this turn. It may be gone. Where polls have more to tell than they can, which may
     /// go on for long, one of which they have told nothing yet.
-    pub(super) fn take(&mut self, backend: BackendId) -> Option<Rested> {
-        let stack = self.stacks.get_mut(backend.slot as usize)?;
-        if stack.generation != backend.generation {
+    pub(super) fn take(&mut self, endpoint: EndpointId) -> Option<Rested> {
+        let stack = self.stacks.get_mut(endpoint.slot as usize)?;
+        if stack.generation != endpoint.generation {
             return None;
         }
         if let Some(key) = stack.resting.pop_back() {
@@ -76,15 +75,19 @@ impl Idle {
         Some(Rested { key, is_quiet: false })
     }
 
-    /// Takes out the connections of backends that are not in force any more.
-    pub(super) fn drain_gone(&mut self, is_in_force: impl Fn(BackendId) -> bool) -> Vec<Key> {
+    /// Takes out the connections that are gone, or lead to endpoints that are.
+    pub(super) fn drain_gone(&mut self, is_gone: impl Fn(Key) -> bool) -> Vec<Key> {
         let mut gone = Vec::new();
-        for (slot, stack) in (0..).zip(&mut self.stacks) {
-            let is_empty = stack.resting.is_empty() && stack.parked.is_empty();
-            if !is_empty && !is_in_force(BackendId { slot, generation: stack.generation }) {
-                gone.extend(stack.resting.drain(..));
-                gone.append(&mut stack.parked);
+        let mut keeps = |key: &Key| {
+            let is_gone = is_gone(*key);
+            if is_gone {
+                gone.push(*key);
             }
+            !is_gone
+        };
+        for stack in &mut self.stacks {
+            stack.resting.retain(&mut keeps);
+            stack.parked.retain(&mut keeps);
         }
         gone
     }
@@ -111,8 +114,8 @@ impl Idle {
     }
 
     /// Forgets a connection that ended at rest.
-    pub(super) fn forget(&mut self, backend: BackendId, key: Key) {
-        if let Some(stack) = self.stacks.get_mut(backend.slot as usize) {
+    pub(super) fn forget(&mut self, endpoint: EndpointId, key: Key) {
+        if let Some(stack) = self.stacks.get_mut(endpoint.slot as usize) {
             if let Some(at) = stack.resting.iter().position(|&other| other == key) {
                 stack.resting.remove(at);
             } else if let Some(at) = stack.parked.iter().position(|&other| other == key) {
@@ -127,7 +130,7 @@ mod tests {
     use super::super::token::Kind;
     use super::*;
 
-    const BACKEND: BackendId = BackendId { slot: 3, generation: 1 };
+    const ENDPOINT: EndpointId = EndpointId { slot: 3, generation: 1 };
 
     fn key(index: u32) -> Key {
         Key::new(Kind::Backend as u8, 1, index)
@@ -145,13 +148,13 @@ mod tests {
     fn newest_first_and_only_after_a_poll() {
         let mut idle = Idle::default();
         for index in 0..3 {
-            assert_eq!(idle.park(BACKEND, key(index)), Ok(()));
+            assert_eq!(idle.park(ENDPOINT, key(index)), Ok(()));
         }
-        assert_eq!(idle.take(BACKEND), None);
+        assert_eq!(idle.take(ENDPOINT), None);
         idle.polled(false);
-        idle.forget(BACKEND, key(1));
+        idle.forget(ENDPOINT, key(1));
         assert_eq!(
-            [idle.take(BACKEND), idle.take(BACKEND), idle.take(BACKEND)],
+            [idle.take(ENDPOINT), idle.take(ENDPOINT), idle.take(ENDPOINT)],
             [Some(quiet(2)), Some(quiet(0)), None]
         );
     }
@@ -159,46 +162,60 @@ mod tests {
     #[test]
     fn polls_that_are_full_for_long_leave_the_pool_usable() {
         let mut idle = Idle::default();
-        assert_eq!(idle.park(BACKEND, key(0)), Ok(()));
+        assert_eq!(idle.park(ENDPOINT, key(0)), Ok(()));
         idle.polled(false);
         for round in 0..1_000 {
             // It is taken before those of which no poll has told.
             idle.polled(true);
             for index in 1..3 {
-                assert_eq!(idle.park(BACKEND, key(index)), Ok(()));
+                assert_eq!(idle.park(ENDPOINT, key(index)), Ok(()));
             }
-            assert_eq!(idle.take(BACKEND), if round == 0 { Some(quiet(0)) } else { Some(untold(2)) });
-            assert_eq!(idle.take(BACKEND), if round == 0 { Some(untold(2)) } else { Some(untold(1)) });
-            assert_eq!(idle.take(BACKEND), if round == 0 { Some(untold(1)) } else { None });
+            assert_eq!(idle.take(ENDPOINT), if round == 0 { Some(quiet(0)) } else { Some(untold(2)) });
+            assert_eq!(idle.take(ENDPOINT), if round == 0 { Some(untold(2)) } else { Some(untold(1)) });
+            assert_eq!(idle.take(ENDPOINT), if round == 0 { Some(untold(1)) } else { None });
             assert_eq!(idle.parked_slots.len(), 1);
         }
-        assert_eq!(idle.park(BACKEND, key(3)), Ok(()));
+        assert_eq!(idle.park(ENDPOINT, key(3)), Ok(()));
         idle.polled(false);
-        assert_eq!((idle.take(BACKEND), idle.parked_slots.len()), (Some(quiet(3)), 0));
-        assert_eq!(idle.park(BACKEND, key(4)), Ok(()));
-        assert_eq!(idle.take(BACKEND), None);
+        assert_eq!((idle.take(ENDPOINT), idle.parked_slots.len()), (Some(quiet(3)), 0));
+        assert_eq!(idle.park(ENDPOINT, key(4)), Ok(()));
+        assert_eq!(idle.take(ENDPOINT), None);
     }
 
     #[test]
-    fn a_new_backend_in_the_slot_gets_none_of_the_old() {
+    fn a_new_endpoint_in_the_slot_gets_none_of_the_old() {
         let mut idle = Idle::default();
-        assert_eq!(idle.park(BACKEND, key(0)), Ok(()));
+        assert_eq!(idle.park(ENDPOINT, key(0)), Ok(()));
         idle.polled(false);
-        let next = BackendId { generation: 2, ..BACKEND };
+        let next = EndpointId { generation: 2, ..ENDPOINT };
         assert_eq!(idle.take(next), None);
-        assert_eq!(idle.drain_gone(|id| id == BACKEND), []);
-        assert_eq!(idle.drain_gone(|id| id == next), [key(0)]);
+        // Its connections were closed, or the slot would not be given again.
         assert_eq!(idle.park(next, key(1)), Ok(()));
         idle.polled(false);
-        assert_eq!((idle.take(BACKEND), idle.take(next), idle.take(next)), (None, Some(quiet(1)), None));
+        assert_eq!((idle.take(ENDPOINT), idle.take(next), idle.take(next)), (None, Some(quiet(1)), None));
+    }
+
+    #[test]
+    fn what_leads_to_endpoints_that_went_is_taken_out() {
+        let mut idle = Idle::default();
+        let other = EndpointId { slot: 0, generation: 7 };
+        for (endpoint, index) in [(ENDPOINT, 0), (ENDPOINT, 1), (other, 2)] {
+            assert_eq!(idle.park(endpoint, key(index)), Ok(()));
+            idle.polled(false);
+        }
+        assert_eq!(idle.park(ENDPOINT, key(3)), Ok(()));
+        assert_eq!(idle.drain_gone(|gone| gone == key(1) || gone == key(3)), [key(1), key(3)]);
+        idle.polled(false);
+        assert_eq!((idle.take(ENDPOINT), idle.take(ENDPOINT)), (Some(quiet(0)), None));
+        assert_eq!(idle.take(other), Some(quiet(2)));
     }
 
     #[test]
     fn the_pool_has_an_end() {
         let mut idle = Idle::default();
         for index in 0..IDLE_MAX {
-            assert_eq!(idle.park(BACKEND, key(u32::try_from(index).unwrap())), Ok(()));
+            assert_eq!(idle.park(ENDPOINT, key(u32::try_from(index).unwrap())), Ok(()));
         }
-        assert_eq!(idle.park(BACKEND, key(9999)), Err(key(9999)));
+        assert_eq!(idle.park(ENDPOINT, key(9999)), Err(key(9999)));
     }
 }

@@ -11,6 +11,7 @@ mod client;
 mod clock;
 mod dial;
 mod drive;
+mod failures;
 mod idle;
 mod listen_group;
 mod low_water;

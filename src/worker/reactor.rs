@@ -3,6 +3,7 @@
 use super::alarm::Alarm;
 use super::client::Client;
 use super::clock::Clock;
+use super::failures::EndpointChanges;
 use super::idle::Idle;
 use super::listen_group::{Bound, ListenChange, Mailbox};
 use super::pipes::Pipes;
@@ -171,6 +172,8 @@ impl<S: System> Worker<S> {
             lines: setup.lines,
             report: setup.report,
             warned_at: None,
+            changes: EndpointChanges::default(),
+            retired_seen: 0,
         };
         resources.begin_cursors();
         let mut worker = Self {
@@ -276,6 +279,10 @@ impl<S: System> Worker<S> {
             self.resources.take_version(Rc::new(Arc::clone(self.cache.load())));
             self.take_listen_changes();
         }
+        let retired = self.resources.local.table.endpoints_retired();
+        if std::mem::replace(&mut self.resources.retired_seen, retired) != retired {
+            self.resources.close_retired();
+        }
     }
 
     /// The process leaves: clients at rest are closed, once they have had the time for a request that is on the way. Those who wait
@@ -306,7 +313,7 @@ impl<S: System> Worker<S> {
         }
         let Some(link) = self.resources.links.get(key) else { return };
         if link.user.is_none() && (event.readable || event.read_closed || event.gone) {
-            self.resources.idle.forget(link.backend, key);
+            self.resources.idle.forget(link.endpoint.id, key);
             self.resources.close_link(key);
         }
     }

@@ -3,6 +3,7 @@
 
 use super::client::{Active, Client, LocalSnapshot, LowWater};
 use super::clock::Clock;
+use super::failures::EndpointChanges;
 use super::idle::Idle;
 use super::pipes::Pipes;
 use super::shared::{Phase, Snapshot};
@@ -62,6 +63,10 @@ pub(super) struct Resources<S: System> {
     pub(super) report: Report,
     /// When the operator was last told of a trouble, if ever.
     pub(super) warned_at: Option<Tick>,
+    /// What the operator was told of endpoints.
+    pub(super) changes: EndpointChanges,
+    /// [`crate::route::table::Table::endpoints_retired`], when connections at rest were last looked through.
+    pub(super) retired_seen: u32,
 }
 
 impl<S: System> Resources<S> {
@@ -118,17 +123,12 @@ impl<S: System> Resources<S> {
         self.local = local;
         // Exchanges in store would keep the old version alive.
         self.spares.clear();
-        // Nobody asks for connections to backends that went; those in use are closed when they are let go.
-        let table = &self.local.table;
-        for key in self.idle.drain_gone(|backend| table.has_backend(backend)) {
-            self.close_link(key);
-        }
         self.begin_cursors();
     }
 
     pub(super) fn begin_cursors(&mut self) {
         self.cursors.clear();
-        self.cursors.resize(self.local.table.cursors(), Cursor::starting_at(self.number));
+        self.cursors.resize(self.local.table.cursors(), Cursor::default());
     }
 
     /// Tells the operator of a trouble; what comes soon after another is not told.

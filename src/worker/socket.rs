@@ -5,7 +5,7 @@ use super::wheel::Timer;
 use crate::base::Key;
 use crate::base::Tick;
 use crate::net::System;
-use crate::route::backend::BackendId;
+use crate::route::endpoint::HeldEndpoint;
 use std::sync::Arc;
 
 /// A listener of this worker.
@@ -58,7 +58,7 @@ impl<L> Listener<L> {
 #[derive(Debug)]
 pub(super) struct Link<T> {
     pub(super) socket: T,
-    pub(super) backend: BackendId,
+    pub(super) endpoint: HeldEndpoint,
     /// The client whose exchange uses it; none: it is at rest.
     pub(super) user: Option<Key>,
     /// The last response that came by it was long.

@@ -6,14 +6,22 @@ use super::script::Mood;
 use super::trace::Entry;
 use super::world::World;
 use apex::base::Tick;
-use apex::exchange::{Cause, Outcome, Release};
+use apex::exchange::{Asked, Cause, Outcome, Release};
 use apex::http::head::Persistence;
+use apex::route::endpoint::EndpointId;
+use apex::route::health::{Admission, Failure};
 
 /// Deadlines that one exchange may see: one for each member that is not reached, the answer, its delivery, what comes behind.
 const EXPIRED_MAX: usize = 8;
 
-/// Backend connections that one exchange may write to: the first and two more.
-const CONNECTIONS_MAX: usize = 3;
+/// Backend connections that one exchange may write to: a pooled one that was stale, the first and as many as there are retries.
+const CONNECTIONS_MAX: usize = 5;
+
+/// A member of the pool, which is an endpoint here.
+pub(crate) fn asked(member: usize) -> Asked {
+    let slot = u32::try_from(member).unwrap_or(u32::MAX);
+    Asked { member, endpoint: EndpointId { slot, generation: 0 }, admission: Admission::Regular }
+}
 
 impl World {
     fn id_of(&self, front: usize) -> Option<usize> {
@@ -28,9 +36,9 @@ impl World {
     }
 
     pub(crate) fn dial(&mut self, at: usize, fresh: bool) -> Outcome {
-        let tried = self.fronts[at].exchange.failed_members();
-        let untried: Vec<usize> =
-            (0..self.book.members).filter(|member| tried & (1 << member) == 0).collect();
+        let tries = self.fronts[at].exchange.tries();
+        let is_tried = |&member: &usize| tries.iter().any(|one| one.endpoint == asked(member).endpoint);
+        let untried: Vec<usize> = (0..self.book.members).filter(|member| !is_tried(member)).collect();
         if untried.is_empty() {
             return Outcome::NoBackend;
         }
@@ -38,7 +46,7 @@ impl World {
         self.fronts[at].wrote = false;
         if !fresh && let Some(socket) = self.take_idle(at, member) {
             self.fronts[at].backend = Some(socket);
-            return Outcome::Dialed { member, reused: true, bulk: self.random.percent(50) };
+            return Outcome::Dialed { asked: asked(member), reused: true, bulk: self.random.percent(50) };
         }
         let luck = if self.mood == Mood::Faulty { self.random.below(100) } else { 100 };
         let connecting = match luck {
@@ -47,7 +55,10 @@ impl World {
                     self.book.records[id].unreachable += 1;
                 }
                 match luck {
-                    0..5 => return Outcome::DialFailed { member },
+                    0..5 => {
+                        let failure = Failure::Unreachable;
+                        return Outcome::DialFailed { asked: asked(member), failure };
+                    }
                     5..11 => Connecting::Refused,
                     _ => Connecting::Lost,
                 }
@@ -59,7 +70,7 @@ impl World {
         let closes_idle = self.mood != Mood::Clean && self.random.percent(50);
         self.backends.push(Backend::new(socket, member, closes_idle));
         self.fronts[at].backend = Some(socket);
-        Outcome::Dialed { member, reused: false, bulk: false }
+        Outcome::Dialed { asked: asked(member), reused: false, bulk: false }
     }
 
     /// An idle connection: the newest one that is quiet. That it was closed just now is not always known.

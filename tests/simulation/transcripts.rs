@@ -2,6 +2,7 @@
 
 mod late;
 
+use super::connections::asked;
 use super::world::{DATE, Surroundings};
 use apex::exchange::{Exchange, Outcome, Readiness, Release, Side, Step};
 use apex::http::head::Persistence;
@@ -77,7 +78,7 @@ impl Bench {
 
     #[track_caller]
     fn dials(&mut self, fresh: bool, reused: bool) {
-        self.step(Step::Dial { fresh }, Outcome::Dialed { member: 0, reused, bulk: true });
+        self.step(Step::Dial { fresh }, Outcome::Dialed { asked: asked(0), reused, bulk: true });
     }
 
     #[track_caller]

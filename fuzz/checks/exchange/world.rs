@@ -5,12 +5,13 @@ use super::record::{Link, Record};
 use apex::base::{Random, Tick};
 use apex::config;
 use apex::exchange::{
-    AccessLog, Buffers, Cause, Env, Exchange, LARGE_BYTES, Outcome, Readiness, Release, RequestIds, Serving,
-    Settings, Side, Step,
+    AccessLog, Asked, Buffers, Cause, Env, Exchange, LARGE_BYTES, Outcome, Readiness, Release, RequestIds,
+    Serving, Settings, Side, Step,
 };
 use apex::http::head::Persistence;
 use apex::http::limits::HeadLimits;
-use apex::route::balance::Cursor;
+use apex::route::balance::{Choice, Cursor};
+use apex::route::health::Failure;
 use apex::route::policy::Policy;
 use apex::route::table::Table;
 use std::sync::OnceLock;
@@ -36,7 +37,7 @@ const TURNS_MAX: usize = 100_000;
 /// Deadlines that an exchange may let pass before it ends: one for each member of its pool that does not answer, and some.
 const DEADLINES_MAX: usize = 100;
 
-/// Members of the large pool: more than an exchange can tell apart.
+/// Members of the large pool.
 const MANY: usize = 70;
 
 const SIZES: [usize; 16] = [0, 1, 2, 3, 5, 8, 16, 40, 100, 400, 1500, 4096, 16_384, 65_536, 300_000, 1 << 20];
@@ -142,7 +143,7 @@ impl World {
             link: None,
             idle: Vec::new(),
             replies,
-            cursor: Cursor::starting_at(0),
+            cursor: Cursor::default(),
             request_pipe: Pipe::default(),
             response_pipe: Pipe::default(),
             pipe_bytes: 65_536,
@@ -338,13 +339,14 @@ impl World {
         assert!(self.request_pipe.is_empty(), "what was for another connection is not for the next");
         let route = self.exchange.record().route.expect("only what was routed is dialed");
         let pool = &setup().table.route(route).pool;
-        let chosen = pool.choose(&mut self.cursor, 0, self.exchange.failed_members(), self.now.0);
-        let Some(member) = chosen else { return Outcome::NoBackend };
+        let chosen = pool.choose(&mut self.cursor, 0, self.exchange.tries(), self.now);
+        let Some(Choice { member, endpoint, admission }) = chosen else { return Outcome::NoBackend };
+        let asked = Asked { member, endpoint: endpoint.id, admission };
         if self.uncalled > 0 {
             self.uncalled -= 1;
-            return Outcome::DialFailed { member };
+            return Outcome::DialFailed { asked, failure: Failure::Unreachable };
         }
-        let backend = pool.members[member].0.id.slot;
+        let backend = endpoint.id.slot;
         let links = &self.links;
         self.idle.retain(|&link| links[link].peer.is_quiet());
         let idle = self.idle.iter().rposition(|&link| links[link].backend == backend && !fresh);
@@ -360,7 +362,7 @@ impl World {
         }
         self.links[link].users.push(self.finished.len());
         self.link = Some(link);
-        Outcome::Dialed { member, reused, bulk: reused }
+        Outcome::Dialed { asked, reused, bulk: reused }
     }
 
     fn release(&mut self, fate: Release) -> Outcome {

@@ -1,0 +1,166 @@
+//! What exchanges learn of endpoints, and what is told of it: to the endpoint's health, to the operator when an endpoint is taken out
+//! and when it is back, and to the access line.
+
+use super::client::Active;
+use super::resources::Resources;
+use crate::base::{Address, Tick};
+use crate::net::System;
+use crate::route::balance::Pool;
+use crate::route::endpoint::{Endpoint, HeldEndpoint, Try};
+use crate::route::health::{Admission, Failure};
+use std::fmt::Write;
+use std::time::Duration;
+
+/// Lines about endpoints that one worker tells within [`LINES_SPAN`]: enough for one that fails and its neighbours, too few to flood
+/// a log where hundreds come and go.
+const LINES_MAX: u32 = 16;
+
+const LINES_SPAN: Duration = Duration::from_secs(1);
+
+/// Endpoints that an access line names; the others are a number.
+const TRIED_MAX: usize = 8;
+
+/// How often the operator was told of endpoints lately.
+#[derive(Debug, Default)]
+pub(super) struct EndpointChanges {
+    since: Tick,
+    told: u32,
+    untold: u32,
+}
+
+impl EndpointChanges {
+    /// May another line be told? If so, how many were not told since the last one.
+    fn admit(&mut self, now: Tick) -> Option<u32> {
+        if now >= self.since.after(LINES_SPAN) {
+            (self.since, self.told) = (now, 0);
+        }
+        if self.told == LINES_MAX {
+            self.untold += 1;
+            return None;
+        }
+        self.told += 1;
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
+impl<S: System> Resources<S> {
+    /// An exchange failed at an endpoint.
+    pub(super) fn endpoint_failed(
+        &mut self,
+        backend: &str,
+        endpoint: &Endpoint,
+        failure: Failure,
+        admission: Admission,
+    ) {
+        if let Some(pause) = endpoint.health.failed(failure, admission, self.clock.now) {
+            let (secs, reason) = (pause.as_secs(), failure.reason());
+            self.tell_change(backend, endpoint, format_args!("is taken out for {secs} s: {reason}"));
+        }
+    }
+
+    /// An exchange lets go of its endpoint: what does its end say of that?
+    #[cold]
+    pub(super) fn judge(&mut self, active: &mut Active<S::Pipe>, endpoint: &HeldEndpoint) {
+        let admission = std::mem::take(&mut active.admission);
+        let record = active.exchange.record();
+        let (failure, has_answered) = (active.exchange.failure(), record.answered.is_some());
+        if failure.is_none() && !has_answered {
+            if admission == Admission::Trial {
+                endpoint.health.give_back(self.clock.now);
+            }
+            return;
+        }
+        let pool = record.route.map(|route| &active.local.table.route(route).pool);
+        let member = pool.zip(record.asked).and_then(|(pool, asked)| pool.members.get(asked.member));
+        let backend = member.map_or("", |(backend, _)| &backend.authority);
+        if let Some(failure) = failure {
+            self.endpoint_failed(backend, endpoint, failure, admission);
+        } else if endpoint.health.succeeded(admission) {
+            self.tell_change(backend, endpoint, format_args!("is back"));
+        }
+    }
+
+    /// The head of the response to a trial is there: others need not wait for the end of its content.
+    #[cold]
+    pub(super) fn judge_early(&mut self, active: &mut Active<S::Pipe>) {
+        let link = active.link.and_then(|key| self.links.get(key));
+        if active.exchange.record().answered.is_some()
+            && let Some(link) = link
+        {
+            let endpoint = link.endpoint.clone();
+            self.judge(active, &endpoint);
+        }
+    }
+
+    fn tell_change(&mut self, backend: &str, endpoint: &Endpoint, change: std::fmt::Arguments<'_>) {
+        let Some(untold) = self.changes.admit(self.clock.now) else { return };
+        let mut words = format!("backend {backend}");
+        let address = endpoint.address.to_string();
+        if address != backend {
+            let _ = write!(words, " at {address}");
+        }
+        let _ = write!(words, " {change}");
+        if untold > 0 {
+            let _ = write!(words, " ({untold} more changes of backends were not logged)");
+        }
+        (self.report)(words);
+    }
+}
+
+/// The tries that failed, as the access line has them: `address:reason`, with commas between. Empty, and nothing allocated, where none
+/// did.
+pub(super) fn tried(pool: &Pool, tries: &[Try]) -> String {
+    let mut text = String::new();
+    for (number, Try { endpoint, failure }) in tries.iter().enumerate() {
+        if number == TRIED_MAX {
+            let _ = write!(text, ",+{}", tries.len() - TRIED_MAX);
+            break;
+        }
+        let comma = if number == 0 { "" } else { "," };
+        let address: Option<Address> =
+            pool.members.iter().find_map(|(backend, _)| backend.address_of(*endpoint));
+        let _ = match address {
+            Some(address) => write!(text, "{comma}{address}:{}", failure.as_str()),
+            // It went meanwhile.
+            None => write!(text, "{comma}?:{}", failure.as_str()),
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::balance::Cursor;
+    use crate::route::spec::Balancing;
+    use crate::route::{backend::Backend, spec::BackendAddress};
+    use std::sync::Arc;
+
+    #[test]
+    fn lines_about_endpoints_are_bounded() {
+        let (mut changes, now) = (EndpointChanges::default(), Tick(50_000_000));
+        let told: Vec<_> = (0..20).map(|_| changes.admit(now)).collect();
+        assert_eq!(told, [[Some(0); 16].as_slice(), &[None; 4]].concat());
+        assert_eq!(changes.admit(Tick(now.0 + 999_999)), None);
+        assert_eq!(changes.admit(Tick(now.0 + 1_000_000)), Some(5), "those that were not told are counted");
+        assert_eq!(changes.admit(Tick(now.0 + 1_000_000)), Some(0));
+    }
+
+    #[test]
+    fn what_an_access_line_names() {
+        let ids = Arc::default();
+        let backend = |port| Backend::new(BackendAddress { host: "::1".to_owned(), port }, &ids);
+        let members = (1..=10).map(|port| (Arc::new(backend(port)), 1)).collect();
+        let pool = Pool::new(Balancing::RoundRobin, members);
+        assert_eq!(tried(&pool, &[]), "");
+        let mut tries = Vec::new();
+        let mut cursor = Cursor::default();
+        for failure in [Failure::Refused, Failure::ConnectTimeout].into_iter().cycle().take(10) {
+            let endpoint = pool.choose(&mut cursor, 0, &tries, Tick(0)).unwrap().endpoint.id;
+            tries.push(Try { endpoint, failure });
+        }
+        assert_eq!(tried(&pool, &tries[..2]), "[::1]:1:refused,[::1]:2:connect_timeout");
+        assert!(tried(&pool, &tries).ends_with("[::1]:8:connect_timeout,+2"), "{}", tried(&pool, &tries));
+        assert_eq!(tried(&Pool::new(Balancing::Random, Vec::new()), &tries[..1]), "?:refused");
+    }
+}
