@@ -1,6 +1,7 @@
 //! What the outcome of a step changes, as far as that does not depend on what the bytes mean.
 
 use super::body::Body;
+use super::ending::LINGER;
 use super::flow::Source;
 use super::settings::Env;
 use super::state::{Exchange, Link, Stage};
@@ -17,6 +18,7 @@ impl Exchange {
             (Step::Fill(side), outcome) => self.fill(side, outcome, env),
             (Step::Write(side) | Step::Drain(side), Outcome::Moved { count, full }) => {
                 self.active = env.now;
+                self.look = None;
                 self.gave(step, side, count, full, env);
             }
             (Step::Write(Side::Client) | Step::Drain(Side::Client), Outcome::Blocked) => {
@@ -130,11 +132,13 @@ impl Exchange {
     }
 
     fn was_shut_down(&mut self, side: Side, env: &Env<'_>) {
+        let linger_span = self.linger_span();
         match (&mut self.stage, side) {
             (Stage::Tunnel { backend_done, .. }, Side::Client) => *backend_done = true,
             (Stage::Tunnel { client_done, .. }, Side::Backend) => *client_done = true,
-            (Stage::Linger { half_closed }, _) => {
+            (Stage::Linger { half_closed, until }, _) => {
                 *half_closed = true;
+                *until = env.now.after(linger_span);
                 self.active = env.now;
                 // What was read belongs to nobody now.
                 self.request.abandon();
@@ -148,8 +152,9 @@ impl Exchange {
         if matches!(self.stage, Stage::Tunnel { .. }) {
             // A client that still sends could lose the end of the tunnel to a reset.
             self.active = env.now;
-            self.stage =
-                if self.request.source.ended { Stage::Over } else { Stage::Linger { half_closed: true } };
+            let until = env.now.after(LINGER);
+            let ended = self.request.source.ended;
+            self.stage = if ended { Stage::Over } else { Stage::Linger { half_closed: true, until } };
         } else if self.is_response_read() && self.request.body != Body::Done {
             // The rest of the request is for nobody; what of it was read already is thrown away now.
             self.request.discard();

@@ -12,8 +12,18 @@ use crate::http::reply;
 use crate::route::health::Failure;
 use std::time::Duration;
 
-/// How long the rest of a request is read behind its answer.
-const LINGER: Duration = Duration::from_secs(2);
+/// How long a client is heard after the answer to a whole request: what it sent meanwhile is not to turn the close into a reset.
+pub(super) const LINGER: Duration = Duration::from_secs(2);
+
+/// How long the rest of a request is read and thrown away after its answer (RFC 9112 section 9.6). Clients that send all of it before
+/// they read need that to see the answer. As nginx: `lingering_time`.
+pub(super) const LINGER_MAX: Duration = Duration::from_secs(30);
+
+/// The longest pause of a client within that. As nginx: `lingering_timeout`.
+const LINGER_PAUSE: Duration = Duration::from_secs(5);
+
+/// The answer was given, and the client is to be told that nothing more comes.
+pub(super) const LINGERS: Stage = Stage::Linger { half_closed: false, until: Tick::NEVER };
 
 const UNREACHABLE: LocalReply = LocalReply { status: 502, reason: "the backend cannot be reached" };
 const CONNECT_TIMEOUT: LocalReply =
@@ -34,53 +44,71 @@ const fn reply_for(failure: Failure) -> LocalReply {
 }
 
 impl Exchange {
-    /// When the exchange is to be told that its time is up; [`Tick::NEVER`] at rest, and for a tunnel with an end that is open.
+    /// When the exchange is to be told that its time is up; [`Tick::NEVER`] at rest.
     pub fn deadline(&self, settings: &Settings) -> Tick {
-        let policy = self.policy(settings);
         match self.stage {
             Stage::Head if self.is_at_rest() => Tick::NEVER,
             Stage::Head => self.record.begun.after(settings.header_timeout),
-            Stage::Relay if matches!(self.link, Link::Up { connected: false, .. }) => {
+            Stage::Relay if self.is_connecting() => {
                 // All tries together are one wait for a backend.
+                let policy = self.policy(settings);
                 let last = self.record.head_read.unwrap_or(self.active).after(policy.timeout);
                 self.active.after(policy.connect_timeout).min(last)
             }
-            Stage::Relay if self.answer != Answer::Begun && self.waits_for_client() => {
+            Stage::Relay | Stage::Dial { .. } | Stage::Tunnel { .. } => {
+                let by_pace = self.pace.filter(|_| self.answer != Answer::Begun && self.waits_for_client());
                 // The client is to keep its pace, besides.
-                let since = self.pace.map_or(self.active, |pace| pace.since);
-                since.after(policy.timeout)
+                let since = by_pace.map_or(self.active, |pace| pace.since);
+                since.after(self.patience(settings)).min(self.next_look(settings))
             }
-            Stage::Relay | Stage::Dial { .. } => self.active.after(policy.timeout),
-            // Nothing new can come: what is held has its time to be taken.
-            Stage::Tunnel { .. } if self.request.source.is_closed() && self.response.source.is_closed() => {
-                self.active.after(policy.timeout)
+            Stage::Discard { until } | Stage::Linger { until, .. } => {
+                self.active.after(LINGER_PAUSE).min(until)
             }
-            Stage::Tunnel { .. } => Tick::NEVER,
-            Stage::Discard | Stage::Linger { .. } => self.active.after(LINGER),
             Stage::Over => self.active,
         }
     }
 
-    /// The deadline has passed.
-    pub fn expire(&mut self, env: &mut Env<'_>) {
+    /// How long the exchange waits for movement.
+    pub(super) fn patience(&self, settings: &Settings) -> Duration {
+        let policy = self.policy(settings);
+        match self.stage {
+            Stage::Tunnel { client_done, backend_done } => {
+                let request_ends = client_done || self.request.source.is_closed();
+                let response_ends = backend_done || self.response.source.is_closed();
+                // Nothing new can come of an end that is gone: what it left has its time to be taken.
+                let is_ending = match (request_ends, response_ends) {
+                    (true, true) => true,
+                    (true, false) => self.request.holds(),
+                    (false, true) => self.response.holds(),
+                    (false, false) => false,
+                };
+                if is_ending { policy.timeout } else { policy.tunnel_timeout }
+            }
+            _ => policy.timeout,
+        }
+    }
+
+    /// The deadline has passed. `acknowledged`: what the peer that [`Exchange::awaits_acknowledgement`] names has acknowledged since
+    /// its connection began, octets; none where nobody counts them, or no peer is named.
+    pub fn expire(&mut self, acknowledged: Option<u64>, env: &mut Env<'_>) {
+        if self.has_moved(acknowledged, env) {
+            return;
+        }
         match self.stage {
             Stage::Head => {
                 self.note_unread(env);
                 self.client_keeps = Persistence::Close;
                 self.refuse(HEAD_SLOW, env);
             }
-            Stage::Relay
-                if matches!(self.link, Link::Up { connected: false, .. })
-                    && self.answer == Answer::Awaited =>
-            {
+            Stage::Relay if self.is_connecting() && self.answer == Answer::Awaited => {
                 self.backend_unreachable(Failure::ConnectTimeout, env);
             }
             Stage::Relay if self.answer == Answer::Begun => {
-                if self.response.has_memory() || self.response.piped() > 0 {
+                if self.response.holds() {
                     self.record.cause = Cause::Cut("client_slow");
                     self.tear();
                 } else {
-                    self.cut("backend_slow");
+                    self.cut(if self.waits_for_client() { "client_slow" } else { "backend_slow" });
                 }
             }
             Stage::Relay if self.waits_for_client() => {
@@ -93,25 +121,39 @@ impl Exchange {
             }
             Stage::Dial { .. } => self.refuse(BACKEND_SLOW, env),
             Stage::Tunnel { .. } => {
-                let client_slow = self.response.has_memory() || self.response.piped() > 0;
-                self.record.cause = Cause::Cut(if client_slow { "client_slow" } else { "backend_slow" });
+                self.record.cause = Cause::Cut(if self.response.holds() {
+                    "client_slow"
+                } else if self.request.holds() {
+                    "backend_slow"
+                } else {
+                    "tunnel_idle"
+                });
                 self.client_keeps = Persistence::Close;
                 self.stage = Stage::Over;
             }
-            Stage::Discard | Stage::Linger { .. } | Stage::Over => {
+            // Closed upon now, octets on their way would turn the close into a reset, and the answer be lost to it.
+            Stage::Discard { .. } => {
+                self.client_keeps = Persistence::Close;
+                self.stage = LINGERS;
+            }
+            Stage::Linger { .. } | Stage::Over => {
                 self.client_keeps = Persistence::Close;
                 self.stage = Stage::Over;
             }
         }
     }
 
+    /// The client was told that nothing more comes; how long it is heard.
+    pub(super) fn linger_span(&self) -> Duration {
+        let is_whole = self.record.head_read.is_some() && self.request.body == Body::Done;
+        // Who was too slow gains no time.
+        if is_whole || self.record.status == HEAD_SLOW.status { LINGER } else { LINGER_MAX }
+    }
+
     /// All that came of the request was given to the backend, and more is to come; the client does not wait to be told so.
     fn waits_for_client(&self) -> bool {
         let request = &self.request;
-        request.body != Body::Done
-            && !request.has_memory()
-            && request.piped() == 0
-            && !self.meta.expects_continue
+        request.body != Body::Done && !request.holds() && !self.meta.expects_continue
     }
 
     /// A write to the backend failed.

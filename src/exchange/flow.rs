@@ -142,6 +142,16 @@ impl Flow {
         self.content_bytes - (self.direct - self.direct_framing.min(self.direct) + self.piped) as u64
     }
 
+    /// Octets wait for the sink, in memory or in the pipe.
+    pub(super) fn holds(&self) -> bool {
+        self.has_memory() || self.piped > 0
+    }
+
+    /// Octets wait for the sink, which has no room for them.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.holds() && !self.sink.ready
+    }
+
     /// Memory waits for the sink.
     pub(super) fn has_memory(&self) -> bool {
         !self.outgoing.is_empty() || self.direct > 0

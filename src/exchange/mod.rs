@@ -18,6 +18,7 @@ mod buffer;
 mod ending;
 mod flow;
 mod next;
+mod progress;
 mod record;
 mod request;
 mod response;

@@ -1,8 +1,9 @@
 //! The order of steps: which one is next in each stage. It performs nothing.
 
 use super::body::Body;
+use super::ending::{LINGER_MAX, LINGERS};
 use super::flow::Move;
-use super::state::{Answer, DISCARD_BYTES_MAX, Exchange, Stage};
+use super::state::{Answer, Exchange, Stage};
 use super::step::{Release, Side, Step};
 use crate::http::head::Persistence;
 
@@ -26,23 +27,17 @@ impl Exchange {
             Stage::Head if self.request.source.ready && !self.request.source.ended => {
                 Step::Read(Side::Client)
             }
-            Stage::Head => Step::Wait,
             Stage::Dial { .. } | Stage::Over if self.is_linked() => Step::Release(Release::Close),
             Stage::Dial { fresh } => Step::Dial { fresh },
             Stage::Relay => self.next_of_relay(),
             Stage::Tunnel { client_done, backend_done } => self.next_of_tunnel(client_done, backend_done),
-            Stage::Linger { half_closed: false } => Step::Shutdown(Side::Client),
-            Stage::Discard | Stage::Linger { half_closed: true } => self.read_from_client(),
+            Stage::Linger { half_closed: false, .. } => Step::Shutdown(Side::Client),
+            Stage::Discard { .. } | Stage::Linger { half_closed: true, .. } if self.request.source.ready => {
+                Step::Read(Side::Client)
+            }
+            Stage::Head | Stage::Discard { .. } | Stage::Linger { .. } => Step::Wait,
             Stage::Over => Step::Finish(self.client_keeps),
         }
-    }
-
-    /// What comes behind the answer is read within bounds: beyond, it stays with the kernel until the client closes or the time is
-    /// up. Closed upon at once, it would turn the close into a reset, before the client has looked at the answer.
-    fn read_from_client(&self) -> Step {
-        let source = self.request.source;
-        let enough = self.discarded > DISCARD_BYTES_MAX && !source.closing;
-        if source.ready && !enough { Step::Read(Side::Client) } else { Step::Wait }
     }
 
     /// The response was given to the client whole; what becomes of the connection?
@@ -53,7 +48,7 @@ impl Exchange {
                 return Stage::Over;
             }
             // RFC 9112 section 9.3: the rest of the request is read, or the connection closed.
-            return Stage::Discard;
+            return Stage::Discard { until: self.active.after(LINGER_MAX) };
         }
         // RFC 9112 section 9.6: unread bytes would turn the close into a reset, and the answer could be lost to it.
         // Only of a client that said so it is certain that nothing more is on its way.
@@ -61,7 +56,7 @@ impl Exchange {
             && request_read
             && self.request.incoming.is_empty()
             && !self.request.source.ready;
-        if quiet || self.request.source.ended { Stage::Over } else { Stage::Linger { half_closed: false } }
+        if quiet || self.request.source.ended { Stage::Over } else { LINGERS }
     }
 
     fn next_of_relay(&self) -> Step {

@@ -1,6 +1,7 @@
 //! What the client sent: its request head judged, routed and written anew, its body moved on.
 
 use super::body::{Body, Truncated};
+use super::ending::LINGERS;
 use super::record::{Cause, Record};
 use super::settings::{AccessLog, Env, RequestIds, Serving};
 use super::state::{Answer, CLIENT_GONE, Exchange, Pace, RequestMeta, Stage};
@@ -47,9 +48,13 @@ impl Exchange {
                         }
                         self.read_request_head(env);
                     }
-                    Stage::Linger { .. } => self.threw_away(count),
+                    Stage::Linger { .. } => {
+                        self.active = env.now;
+                        self.request.incoming.clear();
+                    }
                     // Only content of a known length is waited for, and no more than the bound.
-                    Stage::Discard => {
+                    Stage::Discard { .. } => {
+                        self.active = env.now;
                         self.advance(Side::Backend, env);
                         if self.request.body == Body::Done {
                             self.stage = Stage::Over;
@@ -70,17 +75,13 @@ impl Exchange {
 
     /// Content came from the client. Enough of it begins another span.
     pub(super) fn keep_pace(&mut self, count: usize, env: &Env<'_>) {
+        // It waits for no 100 any more.
+        self.meta.expects_continue = false;
         let pace = self.pace.get_or_insert(Pace { since: env.now, bytes: 0 });
         pace.bytes += count as u64;
         if pace.bytes >= CONTENT_PACE_BYTES_MIN {
             *pace = Pace { since: env.now, bytes: 0 };
         }
-    }
-
-    /// Bytes behind the last answer are read, and belong to nobody.
-    fn threw_away(&mut self, count: usize) {
-        self.discarded += count as u64;
-        self.request.incoming.clear();
     }
 
     /// A peer closed its sending side.
@@ -95,7 +96,7 @@ impl Exchange {
         }
         let whole = self.request.source_ended(env.buffers);
         match self.stage {
-            Stage::Discard | Stage::Linger { .. } => {
+            Stage::Discard { .. } | Stage::Linger { .. } => {
                 self.client_keeps = Persistence::Close;
                 self.stage = Stage::Over;
             }
@@ -142,6 +143,8 @@ impl Exchange {
                 self.request.incoming.take(head_bytes);
                 self.request.incoming.forget();
                 self.request.rewindable = true;
+                // Content came with the head: the client waits for no 100.
+                self.meta.expects_continue &= self.request.incoming.is_empty();
                 self.active = env.now;
                 self.stage = Stage::Dial { fresh: false };
                 self.advance(Side::Backend, env);
@@ -264,7 +267,7 @@ impl Exchange {
         self.request_aborted = true;
         self.client_keeps = Persistence::Close;
         match (self.stage, self.answer) {
-            (Stage::Discard, _) => self.stage = Stage::Linger { half_closed: false },
+            (Stage::Discard { .. }, _) => self.stage = LINGERS,
             (_, Answer::Begun) => {}
             _ => self.refuse(reply, env),
         }

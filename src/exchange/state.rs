@@ -6,6 +6,7 @@
 use super::body::Body;
 use super::buffer::Buffers;
 use super::flow::Flow;
+use super::progress::Look;
 use super::record::{Cause, Record};
 use super::settings::{Env, Settings};
 use super::step::{Readiness, Side};
@@ -19,8 +20,7 @@ use crate::route::endpoint::Try;
 use crate::route::health::Failure;
 use crate::route::policy::Policy;
 
-/// Octets read and thrown away behind an answer, so that it is not lost to a reset, or to reach the end of a request whose
-/// response came early.
+/// The longest rest of a request that is read to its end behind an early response, so that the connection goes on.
 pub(super) const DISCARD_BYTES_MAX: u64 = 256 * 1024;
 
 /// The status in the log where a client was gone before it was answered.
@@ -49,11 +49,16 @@ pub(super) enum Stage {
         backend_done: bool,
     },
     /// The answer was given; the rest of the request is read and thrown away, and then the connection goes on.
-    Discard,
+    Discard {
+        /// When it is over at the latest.
+        until: Tick,
+    },
     /// The answer was given; the connection is half-closed and read for a bounded time (RFC 9112 section 9.6).
     Linger {
         /// The sending side was shut down.
         half_closed: bool,
+        /// When it is over at the latest.
+        until: Tick,
     },
     /// Nothing more happens.
     Over,
@@ -158,10 +163,10 @@ pub struct Exchange {
     pub(super) tries: Tries,
     /// Why the endpoint that was asked last is to blame, if it is.
     pub(super) failure: Option<Failure>,
-    /// Octets of the client that were thrown away.
-    pub(super) discarded: u64,
     /// When something last moved.
     pub(super) active: Tick,
+    /// What a peer for which octets wait had acknowledged; none while they flow.
+    pub(super) look: Option<Look>,
     /// The client's pace; none while it is the backend that takes its time.
     pub(super) pace: Option<Pace>,
     pub(super) record: Record,
@@ -202,8 +207,8 @@ impl Exchange {
             interim_responses: 0,
             tries: Tries::default(),
             failure: None,
-            discarded: 0,
             active: Tick::default(),
+            look: None,
             pace: None,
             record: Record::default(),
         }
@@ -329,7 +334,7 @@ impl Exchange {
         // sent before is read first.
         let may_be_half_closed = matches!(
             self.stage,
-            Stage::Tunnel { backend_done: true, .. } | Stage::Linger { half_closed: true }
+            Stage::Tunnel { backend_done: true, .. } | Stage::Linger { half_closed: true, .. }
         );
         if side == Side::Client && readiness.gone && !may_be_half_closed {
             self.client_gone = true;
@@ -403,6 +408,11 @@ impl Exchange {
         if self.stage == Stage::Head {
             self.request.incoming.shrink(buffers);
         }
+    }
+
+    /// The backend connection is new, and no octet was written to it yet.
+    pub(super) fn is_connecting(&self) -> bool {
+        matches!(self.link, Link::Up { connected: false, .. })
     }
 
     pub(super) fn is_linked(&self) -> bool {

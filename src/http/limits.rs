@@ -25,6 +25,14 @@ pub const CONNECTION_NAMES_MAX: usize = 32;
 /// an octet now and then does not hold a backend for hours. It is 137 octets a second by default, below any link in use.
 pub const CONTENT_PACE_BYTES_MIN: u64 = 4 * 1024;
 
+/// Octets that a peer must acknowledge in each `timeout_secs` while more wait for it. Much fewer are no pace of a link, but a way to
+/// hold memory, descriptors and a backend at no cost: the same floor as for what a client sends.
+pub const ACKNOWLEDGED_BYTES_MIN: u64 = 4 * 1024;
+
+/// How often within a timeout it is looked at what a peer has acknowledged: one that stops is cut between one timeout after its
+/// last octets and a quarter more.
+pub const LOOKS: u32 = 4;
+
 /// Interim responses (1xx) passed on for one request; a backend that sends more is broken.
 pub const INTERIM_RESPONSES_MAX: u8 = 16;
 

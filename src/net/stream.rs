@@ -139,7 +139,7 @@ impl Stream {
     pub fn acknowledged(&self) -> Option<u64> {
         let asked = self.family == Family::Tcp;
         let info = asked.then(|| nix::sys::socket::getsockopt(&self.socket, TcpInfo).ok())??;
-        Some(info.tcpi_bytes_acked)
+        Some(info.bytes_acked)
     }
 
     /// Shuts down the sending side (shutdown(2)). A connection that is gone already needs none, so that is no error.
@@ -173,4 +173,15 @@ nix::setsockopt_impl!(ReceiveLowWater, libc::SOL_SOCKET, libc::SO_RCVLOWAT, usiz
 #[derive(Debug, Clone, Copy)]
 struct TcpInfo;
 
-nix::getsockopt_impl!(TcpInfo, libc::IPPROTO_TCP, libc::TCP_INFO, libc::tcp_info, GetStruct<libc::tcp_info>);
+nix::getsockopt_impl!(TcpInfo, libc::IPPROTO_TCP, libc::TCP_INFO, TcpFront, GetStruct<TcpFront>);
+
+/// The front of the kernel's `tcp_info`, which grows at its end: as much as Linux has had since 4.2. The whole of libc's would ask an
+/// older kernel for more than it has.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct TcpFront {
+    _states: [u8; 8],
+    _counts: [u32; 24],
+    _pacing_rates: [u64; 2],
+    bytes_acked: u64,
+}

@@ -109,8 +109,11 @@ impl<S: System> Worker<S> {
         let Self { clients, resources, .. } = self;
         let Some(client) = clients.get_mut(key) else { return };
         let Some(mut active) = client.active.take() else { return };
+        let side = active.exchange.awaits_acknowledgement();
+        let stream = side.and_then(|side| stream_of(&resources.links, client, &active, side));
+        let acknowledged = stream.and_then(|stream| resources.system.acknowledged(stream));
         let Active { exchange, local, .. } = &mut *active;
-        exchange.expire(&mut resources.env(client, local));
+        exchange.expire(acknowledged, &mut resources.env(client, local));
         client.active = Some(active);
         self.drive(key);
     }

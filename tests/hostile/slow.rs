@@ -1,12 +1,15 @@
 //! Peers that stay: one that takes nothing, one that gives an octet now and then, one that does not come to an end, one that
 //! cannot be reached. Each exchange with them has an end, which the log names.
 
-use super::bench::{Bench, LARGE, POST, Reach, backend_sees, client_sees, fill};
+use super::CUT;
+use super::bench::{Bench, LARGE, POST, backend_sees, client_sees, fill, pour};
 use super::support::process::until;
 use super::support::{Apex, SOON, Wire, all, get, ok};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// The timeout of these exchanges, and how it is set.
@@ -202,50 +205,102 @@ fn content_that_is_held_back_is_not_waited_for_by_both() {
     }
 }
 
-/// What is read and thrown away behind an answer, and for how long.
-const LINGER_BYTES_MAX: usize = 256 * 1024;
-const LINGER: Duration = Duration::from_secs(2);
+/// How long a slow and steady peer is watched: far longer than a wait without movement may last.
+const STEADILY: Duration = Duration::from_secs(3);
+
+/// What it takes each [`DRIP`]: until a third of a send buffer of megabytes is free, several timeouts pass.
+const A_SIP: usize = 16 << 10;
+
+/// Takes a sip now and then for a while; how much that was.
+fn sip(wire: &mut Wire, octets: usize) -> usize {
+    let (began, mut taken) = (Instant::now(), 0);
+    let (_held, never) = mpsc::channel::<()>();
+    let mut room = vec![0; octets];
+    while began.elapsed() < STEADILY {
+        match wire.socket().read(&mut room) {
+            Ok(count) if count > 0 => taken += count,
+            _ => return taken,
+        }
+        let _ = never.recv_timeout(DRIP);
+    }
+    taken
+}
 
 #[test]
-fn a_client_that_sends_on_behind_its_answer_is_heard_out_within_bounds() {
-    let mut bench = Bench::new("body_bytes_max = 1000000");
-    let refused = |bench: &mut Bench| {
-        let mut client = bench.client("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n");
-        assert_eq!(client.response().status(), 413);
-        client.expect_end();
-        client
-    };
-    let discarded = |bench: &mut Bench| {
-        // So much is waited for behind an answer that came early.
-        let front = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n";
-        let (mut client, backend) = bench.under_way(front, ok("hi"));
-        assert_eq!(client.response().text(), "hi");
-        drop(backend);
-        client
-    };
-    let states: [(&str, Reach<'_>); 2] = [("refused", &refused), ("early", &discarded)];
-    for (name, reach) in states {
-        bench.play(&format!("{name}: drips"), "an end in time", |bench| {
-            let mut client = reach(bench);
-            let began = Instant::now();
-            // Dripping begins no new span.
-            while began.elapsed() < SOON && client.try_send("x") {
-                bench.serves_others(name);
-            }
-            let took = began.elapsed();
-            assert!(took < LINGER + SOON / 2, "{took:?}");
-            "an end in time".to_owned()
-        });
+fn a_client_that_takes_octets_slowly_and_steadily_is_waited_for() {
+    let mut bench = Bench::new(LIMIT_KEY);
+    let (mut client, backend) =
+        bench.under_way(POST, format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n"));
+    assert_eq!(client.head().field("Content-Length"), Some(LARGE.to_string().as_str()));
+    let left = fill(&backend);
+    let poured = pour(backend, left, "");
+    let sipped = sip(&mut client, A_SIP);
+    let mut rest = LARGE - sipped;
+    while rest > 0 {
+        let some = client.some().len();
+        assert!(some > 0, "it was cut with {rest} octets to come, after {sipped}");
+        rest -= some;
     }
-    bench.play("refused: floods", "an end at its bound", |bench| {
-        let mut client = refused(bench);
-        let block = vec![b'x'; 4096];
-        let mut sent = 0;
-        // What lies in the sockets' buffers comes on top.
-        while sent < 64 * LINGER_BYTES_MAX && client.try_send(&block) {
-            sent += block.len();
-        }
-        assert!((LINGER_BYTES_MAX..64 * LINGER_BYTES_MAX).contains(&sent), "{sent} octets");
-        "an end at its bound".to_owned()
+    poured.join().unwrap();
+    client.send(get("/other"));
+    assert_eq!(client.response().status(), 200);
+}
+
+#[test]
+fn a_backend_that_takes_octets_slowly_and_steadily_is_waited_for() {
+    let mut bench = Bench::new(LIMIT_KEY);
+    let front = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {LARGE}\r\n\r\n");
+    let (client, mut backend) = bench.under_way(&front, "");
+    assert!(backend.head().start.starts_with("POST / "));
+    let left = fill(&client);
+    let mut answers = Wire::new(client.socket().try_clone().unwrap());
+    let poured = pour(client, left, "");
+    let sipped = sip(&mut backend, A_SIP);
+    let mut rest = LARGE - sipped;
+    while rest > 0 {
+        let some = backend.some().len();
+        assert!(some > 0, "it was cut with {rest} octets to come, after {sipped}");
+        rest -= some;
+    }
+    backend.send(ok("hi"));
+    assert_eq!(answers.response().text(), "hi");
+    poured.join().unwrap();
+}
+
+#[test]
+fn a_client_that_takes_next_to_nothing_is_cut() {
+    let mut bench = Bench::new(LIMIT_KEY);
+    let from = bench.apex.stdout.all().len();
+    let front = format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n");
+    let (mut client, backend) = bench.under_way(POST, &front);
+    fill(&backend);
+    sip(&mut client, 1);
+    assert_eq!(cause(&bench, "\"POST / ", from), "\"client_slow\"");
+}
+
+/// Far more than the sockets on the way hold, so that a client can send it all only if it is read.
+const REFUSED: usize = 32 << 20;
+
+#[test]
+fn a_client_that_sends_all_of_its_request_first_gets_its_answer() {
+    let mut bench = Bench::new("body_bytes_max = 1000");
+    bench.play("refused", "413 Whole", |bench| {
+        let front = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {REFUSED}\r\n\r\n");
+        let mut client = bench.client(front);
+        client.send(vec![b'x'; REFUSED]);
+        let seen = client_sees(&mut client);
+        client.expect_end();
+        seen
+    });
+    let mut bench = Bench::new("");
+    bench.play("answered early", "200 Whole", |bench| {
+        // More than is waited for behind an answer, so that the connection ends.
+        let front = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {REFUSED}\r\n\r\n");
+        let (mut client, mut backend) = bench.under_way(front, ok("hi"));
+        assert_eq!(backend_sees(&mut backend), CUT);
+        client.send(vec![b'x'; REFUSED]);
+        let seen = client_sees(&mut client);
+        client.expect_end();
+        seen
     });
 }

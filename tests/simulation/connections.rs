@@ -6,13 +6,14 @@ use super::script::Mood;
 use super::trace::Entry;
 use super::world::World;
 use apex::base::Tick;
-use apex::exchange::{Asked, Cause, Outcome, Release};
+use apex::exchange::{Asked, Cause, Outcome, Release, Side};
 use apex::http::head::Persistence;
 use apex::route::endpoint::EndpointId;
 use apex::route::health::{Admission, Failure};
 
-/// Deadlines that one exchange may see: one for each member that is not reached, the answer, its delivery, what comes behind.
-const EXPIRED_MAX: usize = 8;
+/// Deadlines that one exchange may see: one for each member that is not reached, the answer, its delivery, what comes behind; and
+/// looks at what a peer has acknowledged meanwhile.
+const EXPIRED_MAX: usize = 24;
 
 /// Backend connections that one exchange may write to: a pooled one that was stale, the first and as many as there are retries.
 const CONNECTIONS_MAX: usize = 5;
@@ -202,7 +203,11 @@ impl World {
             return Err(format!("connection {at} does not end by its deadline"));
         }
         front.woken();
-        front.exchange.expire(&mut self.env.given());
+        let side = front.exchange.awaits_acknowledgement();
+        let socket =
+            side.and_then(|side| if side == Side::Client { Some(front.socket) } else { front.backend });
+        let acknowledged = socket.map(|socket| self.sockets[socket].acknowledged);
+        front.exchange.expire(acknowledged, &mut self.env.given());
         self.drive(at)?;
         Ok(true)
     }

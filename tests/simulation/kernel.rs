@@ -56,6 +56,8 @@ pub(crate) struct Socket {
     starved: bool,
     /// An event is waiting.
     pub(crate) edge: bool,
+    /// Octets that the peer has received.
+    pub(crate) acknowledged: u64,
 }
 
 impl Socket {
@@ -77,6 +79,7 @@ impl Socket {
             starved: false,
             // A socket that is registered while it is ready has an event at once.
             edge: connecting.is_none(),
+            acknowledged: 0,
         }
     }
 
@@ -292,6 +295,7 @@ impl Socket {
     pub(crate) fn peer_receive(&mut self, into: &mut Vec<u8>, max: usize) {
         let count = max.min(self.tx.len());
         into.extend(self.tx.drain(..count));
+        self.acknowledged += u64::try_from(count).expect("64 bits hold it");
         if self.starved && !self.closed && self.has_room() {
             self.starved = false;
             self.edge = true;

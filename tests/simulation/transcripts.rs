@@ -1,6 +1,7 @@
 //! Whole exchanges step by step, written by hand: the exact list of what the worker is told to do.
 
 mod late;
+mod slow;
 
 use super::connections::asked;
 use super::world::{DATE, Surroundings};
@@ -342,34 +343,6 @@ fn empty_lines_at_rest_are_passed_over_within_a_bound() {
     assert_eq!(bench.exchange.next_step(), Step::Write(Client));
     let answer = bench.exchange.outgoing(Client).concat();
     assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", answer.escape_ascii());
-}
-
-#[test]
-fn what_is_thrown_away_behind_an_answer_has_a_bound() {
-    const BOUND: usize = 256 * 1024;
-    let mut bench = Bench::new();
-    let fields = "Transfer-Encoding: chunked\r\n";
-    bench.asks(post(fields), forwarded_post(fields));
-    bench.wakes(Backend);
-    bench.reads(Backend, OK);
-    // How much will come is not known: its client is told that the connection ends, and is listened to for a last while.
-    bench.writes(Client, OK.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
-    bench.releases(Release::Close);
-    bench.step(Step::Shutdown(Client), Outcome::Done);
-    let mut thrown_away = 0;
-    bench.wakes(Client);
-    while bench.exchange.next_step() != Step::Wait {
-        assert!(thrown_away <= BOUND, "{thrown_away} octets");
-        bench.reads(Client, [b'x'; 8 * 1024]);
-        thrown_away += 8 * 1024;
-        bench.wakes(Client);
-    }
-    assert!(thrown_away >= BOUND, "{thrown_away} octets");
-    // What it sent beyond is read once it has closed.
-    bench.closes(Client);
-    bench.reads(Client, [b'x'; 8 * 1024]);
-    bench.step(Step::Read(Client), Outcome::Ended);
-    bench.ends(Persistence::Close);
 }
 
 #[test]

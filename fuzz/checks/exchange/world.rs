@@ -418,9 +418,19 @@ impl World {
             if self.exchange.reads_head() {
                 self.late = Some(self.client.taken);
             }
+            let acknowledged = self.acknowledged();
             let (exchange, mut given) = self.given();
-            exchange.expire(&mut given);
+            exchange.expire(Some(acknowledged), &mut given);
         }
+    }
+
+    /// Octets that the peer that is asked about has acknowledged: all that it was given.
+    fn acknowledged(&self) -> u64 {
+        let got = match self.exchange.awaits_acknowledgement() {
+            Some(Side::Backend) => self.link.map_or(0, |link| self.links[link].peer.got.len()),
+            Some(Side::Client) | None => self.client.got.len(),
+        };
+        got as u64
     }
 
     /// An event is due, which a step of Apex's has brought about.

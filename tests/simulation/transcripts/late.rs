@@ -4,6 +4,7 @@ use super::{Bench, forwarded_get, get};
 use apex::base::Tick;
 use apex::exchange::Side::{Backend, Client};
 use apex::exchange::{Outcome, Step};
+use apex::http::limits::LOOKS;
 use std::time::Duration;
 
 #[test]
@@ -13,7 +14,7 @@ fn the_answer_to_a_head_request_that_is_late_or_broken_has_no_content() {
             let mut bench = Bench::new();
             bench.reads(Client, format!("{method} /i/1 HTTP/1.1\r\n{rest}"));
             if bench.exchange.next_step() == Step::Wait {
-                bench.exchange.expire(&mut bench.env.given());
+                bench.exchange.expire(None, &mut bench.env.given());
             }
             assert_eq!(bench.exchange.next_step(), Step::Write(Client));
             let answer = String::from_utf8(bench.exchange.outgoing(Client).concat()).unwrap();
@@ -61,7 +62,7 @@ fn an_answer_of_apex_has_all_its_time_after_a_long_rest() {
     bench.step(Step::Write(Client), Outcome::Blocked);
     bench.waits();
     let deadline = bench.exchange.deadline(&bench.env.rules);
-    assert_eq!(deadline, bench.env.now.after(bench.env.rules.policy.timeout));
+    assert_eq!(deadline, bench.env.now.after(bench.env.rules.policy.timeout / LOOKS));
 }
 
 #[test]
