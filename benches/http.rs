@@ -54,7 +54,7 @@ X-Content-Type-Options: nosniff\r\n\
 
 const EDITS: RequestEdits<'static> = RequestEdits {
     strip_bytes: 0,
-    client_address: b"192.0.2.7",
+    client_address: Some(b"192.0.2.7"),
     client_trusted: false,
     host_fallback: "127.0.0.1:9001",
     via: None,

@@ -173,7 +173,7 @@ fn count(origins: &[SocketAddr], access_log: AccessLog, name: &str, request: &st
         number: 0,
         listeners: vec![Bound {
             socket: socket.into(),
-            group: Arc::new(ListenGroup::new(0, address, Ownership::Exclusive)),
+            group: Arc::new(ListenGroup::new(0, address.into(), Ownership::Exclusive)),
         }],
         shared: Arc::clone(&shared),
         counters: Arc::new(Counters::default()),

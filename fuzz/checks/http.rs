@@ -352,7 +352,7 @@ pub(crate) fn forward(data: &[u8]) {
 fn forwarded_request(request: &Request<'_, '_>, strip_bytes: usize, client_trusted: bool) {
     let edits = RequestEdits {
         strip_bytes,
-        client_address: b"192.0.2.7",
+        client_address: Some(b"192.0.2.7"),
         client_trusted,
         host_fallback: "fallback.example",
         via: None,

@@ -7,7 +7,7 @@ mod random;
 mod slot_map;
 mod tick;
 
-pub use address::Address;
+pub use address::{Address, NoAddress, UNIX_PATH_BYTES_MAX, UNIX_PREFIX, UnixPathError};
 pub use object_pool::ObjectPool;
 pub use random::Random;
 pub use slot_map::{Key, SlotMap, mapped};

@@ -1,6 +1,7 @@
 //! `[server]` judged: each value within its bounds, each default in its one place.
 
 use super::file::{SERVER, Section, Walk, entries, quoted};
+use crate::base::{Address, UNIX_PREFIX};
 use crate::http::field::is_token;
 use crate::http::limits::{FIELDS_CEILING, HeadLimits};
 use crate::net::network::Network;
@@ -38,7 +39,7 @@ const VIA_BYTES_MAX: usize = 64;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
     /// Addresses that it listens on, each once; one or more. A string or a list of strings. Default `0.0.0.0:8080`.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Address>,
     /// Worker threads, 0 to 1024; 0 (the default): one per core that the process may use.
     pub workers: usize,
     /// `timeout_secs`, default 30: the longest wait for a backend, for the head of its response and then for each next piece
@@ -88,7 +89,7 @@ impl Default for Server {
     fn default() -> Self {
         let policy = Policy::default();
         Self {
-            listen: vec![SocketAddr::from(([0, 0, 0, 0], 8080))],
+            listen: vec![SocketAddr::from(([0, 0, 0, 0], 8080)).into()],
             workers: 0,
             timeout: policy.timeout,
             header_timeout: Duration::from_secs(10),
@@ -208,7 +209,7 @@ fn head_limits<'t>(walk: &mut Walk<'t>, section: &mut Section<'t>) -> HeadLimits
 }
 
 /// `listen`: one address or a list of them, each once.
-fn listen<'t>(walk: &mut Walk<'t>, value: Spanned<DeValue<'t>>) -> Option<Vec<SocketAddr>> {
+fn listen<'t>(walk: &mut Walk<'t>, value: Spanned<DeValue<'t>>) -> Option<Vec<Address>> {
     let span = value.span();
     let entries: Vec<Spanned<DeValue<'t>>> = match value.get_ref() {
         DeValue::Array(_) => entries(value),
@@ -218,11 +219,12 @@ fn listen<'t>(walk: &mut Walk<'t>, value: Spanned<DeValue<'t>>) -> Option<Vec<So
         walk.wrong(span, "`listen` names no address", "for example \"0.0.0.0:8080\"");
         return None;
     }
-    let mut addresses: Vec<SocketAddr> = Vec::new();
+    let mut addresses: Vec<Address> = Vec::new();
     for entry in entries {
         let Some((span, address)) = address(walk, entry) else { continue };
         // Port 0 is a fresh port each time.
-        if address.port() != 0 && addresses.contains(&address) {
+        let is_fresh = address.ip().is_some_and(|address| address.port() == 0);
+        if !is_fresh && addresses.contains(&address) {
             walk.wrong(span, format!("`listen` names {address} twice"), "one of them is enough");
         } else {
             addresses.push(address);
@@ -234,7 +236,7 @@ fn listen<'t>(walk: &mut Walk<'t>, value: Spanned<DeValue<'t>>) -> Option<Vec<So
 fn address<'t>(
     walk: &mut Walk<'t>,
     entry: Spanned<DeValue<'t>>,
-) -> Option<(std::ops::Range<usize>, SocketAddr)> {
+) -> Option<(std::ops::Range<usize>, Address)> {
     let span = entry.span();
     if let DeValue::Integer(number) = entry.get_ref() {
         let hint = match number.as_str().parse::<u16>() {
@@ -259,6 +261,16 @@ fn address<'t>(
 /// The address that was probably meant.
 fn address_hint(text: &str) -> String {
     let text = text.trim();
+    if let Some(path) = text.strip_prefix(UNIX_PREFIX) {
+        let words = Address::unix(path).err().map(|error| format!("{error}: "));
+        return format!("{}for example \"unix:/run/apex/apex.sock\"", words.unwrap_or_default());
+    }
+    if text.starts_with(['/', '@', '.']) {
+        return match Address::unix(text) {
+            Ok(address) => format!("write \"{address}\""),
+            Err(error) => format!("{error}: for example \"unix:/run/apex/apex.sock\""),
+        };
+    }
     let text = text.split_once("://").map_or(text, |(_, rest)| rest).trim_end_matches('/');
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     if let Ok(v6) = bare.parse::<Ipv6Addr>() {

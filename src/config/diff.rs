@@ -1,9 +1,9 @@
 //! What a reload changes: the difference of two configurations, typed, and in words.
 
+use crate::base::Address;
 use crate::config::{Config, Server};
 use crate::route::spec::{BackendSpec, RouteSpec};
 use std::fmt;
-use std::net::SocketAddr;
 
 /// What happens to one route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,9 +33,9 @@ pub struct ConfigDiff {
     /// Routes, in the order of the new file, those removed last.
     pub routes: Vec<RouteChange>,
     /// Addresses that are new in `listen`.
-    pub listen_added: Vec<SocketAddr>,
+    pub listen_added: Vec<Address>,
     /// Addresses that are gone from `listen`.
-    pub listen_removed: Vec<SocketAddr>,
+    pub listen_removed: Vec<Address>,
     /// Other keys of `[server]` that take effect at once.
     pub server: Vec<&'static str>,
     /// Keys of `[server]` that take effect with the next process, at an upgrade or a start.
@@ -74,15 +74,15 @@ impl ConfigDiff {
 }
 
 /// What is in `these` and not `among`; of one that stands more often here, so many as it does.
-pub fn missing(these: &[SocketAddr], among: &[SocketAddr]) -> Vec<SocketAddr> {
-    let mut left = among.to_vec();
+pub fn missing(these: &[Address], among: &[Address]) -> Vec<Address> {
+    let mut left: Vec<&Address> = among.iter().collect();
     let mut missing = Vec::new();
-    for &address in these {
+    for address in these {
         match left.iter().position(|&other| other == address) {
             Some(index) => {
                 left.swap_remove(index);
             }
-            None => missing.push(address),
+            None => missing.push(address.clone()),
         }
     }
     missing

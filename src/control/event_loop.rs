@@ -11,11 +11,11 @@ use super::service_manager::{ServiceManager, State};
 use super::upgrade::escort::Upgrade;
 use super::upgrade::executable::Executable;
 use super::watch;
+use crate::base::Address;
 use crate::config::diff::ConfigDiff;
 use crate::config::{Config, Mark};
 use crate::worker::{Epoch, Handle, ListenChange, Phase, Shared};
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -95,7 +95,7 @@ impl Control<'_> {
     /// ends once every worker that was told goes by the version that is put in force then.
     fn listen(
         &mut self,
-        wanted: &[SocketAddr],
+        wanted: &[Address],
         difference: &mut ConfigDiff,
     ) -> (Vec<String>, Receiver<Infallible>) {
         let (taken, all_taken) = mpsc::channel();
@@ -111,7 +111,7 @@ impl Control<'_> {
         }
         let mut troubles = Vec::new();
         for (address, error) in refused {
-            difference.listen_added.retain(|&added| added != address);
+            difference.listen_added.retain(|added| *added != address);
             troubles.push(format!("cannot listen on {address}: {error}; all else is in force"));
         }
         if keeps_old && !difference.listen_removed.is_empty() {

@@ -12,12 +12,12 @@ use super::service_manager::ServiceManager;
 use super::upgrade::executable::Executable;
 use super::upgrade::inherit::Inherited;
 use super::upgrade::protocol::Then;
+use crate::base::Address;
 use crate::config::{Config, Mark};
 use crate::log::writer::{Stopped, Writer};
 use crate::metrics::Counters;
 use crate::net::process;
 use crate::worker::{self, Bound, Epoch, Handle, Phase, Setup, Shared};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub fn serve(
     let resolver = Resolver::start(Arc::clone(&shared.snapshot))
         .map_err(|error| format!("names cannot be resolved: {error}"))?;
     resolver.resolve(&shared.snapshot.load());
-    let asked: Vec<SocketAddr> = passed.iter().map(|one| one.asked).collect();
+    let asked: Vec<_> = passed.iter().map(|one| one.asked.clone()).collect();
     let Start { listeners, by_worker, unwanted } = Listeners::start(&config.server.listen, passed, count)?;
     let log = open_log()?;
     let retired = Reclaimer::start().map_err(|error| format!("no thread is left: {error}"))?;
@@ -61,6 +61,7 @@ pub fn serve(
         Some(predecessor) => predecessor.await_go(unwanted, &events, &received)?,
         None => alone(&asked, &unwanted, &events),
     };
+    listeners.take_over();
     shared.set_phase(Phase::Serving);
     workers.iter().for_each(Handle::wake);
     let pid_file = pid_file.put();
@@ -96,7 +97,7 @@ pub fn serve(
     Ok(code)
 }
 /// There is no process whose place is taken: the one that passed sockets down, if any, keeps them.
-fn alone(asked: &[SocketAddr], unwanted: &[usize], events: &Sender<Event>) -> Then {
+fn alone(asked: &[Address], unwanted: &[usize], events: &Sender<Event>) -> Then {
     for address in unwanted.iter().filter_map(|&index| asked.get(index)) {
         info(format_args!("the inherited listener on {address} stands not in `listen`: it is closed"));
     }

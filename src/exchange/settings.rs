@@ -69,8 +69,8 @@ pub struct Env<'a> {
     pub buffers: &'a mut Buffers,
     /// The worker's random numbers.
     pub random: &'a mut Random,
-    /// The client's address as text.
-    pub client: &'a [u8],
+    /// The client's address as text; none of a client of a Unix socket.
+    pub client: Option<&'a [u8]>,
     /// Whether the client's own X-Forwarded-* are believed.
     pub client_trusted: bool,
     /// Whether the process is leaving.

@@ -21,8 +21,9 @@ const OWN_LINES_BYTES: usize = 256;
 pub struct RequestEdits<'a> {
     /// Octets of the path that are taken off its front (`strip_prefix`); 0 for none. The path sent always starts with `/`.
     pub strip_bytes: usize,
-    /// The client's address as text, as it stands in X-Forwarded-For.
-    pub client_address: &'a [u8],
+    /// The client's address as text, as it stands in X-Forwarded-For. A client of a Unix socket has none: what a trusted one says
+    /// goes on as it came, and else nothing is said (as `HAProxy` has it: many readers of the field take nothing but addresses).
+    pub client_address: Option<&'a [u8]>,
     /// The peer's own X-Forwarded-* are believed: For is appended to, Proto and Host are kept where they are there.
     pub client_trusted: bool,
     /// The Host sent where a 1.0 client named none.
@@ -72,7 +73,7 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &RequestEdit
         request.head_bytes
             + request.fields.len()
             + 2 * host.len()
-            + edits.client_address.len()
+            + edits.client_address.map_or(0, <[u8]>::len)
             + OWN_LINES_BYTES,
     );
     let start_line = if request_line_stays(request, edits) {
@@ -250,10 +251,11 @@ fn write_max_forwards(out: &mut Vec<u8>, field: &Field<'_>, hops_left: Option<u6
     }
 }
 
-/// Writes X-Forwarded-For as one line (a backend that reads only the first, or the last, sees the whole list), and what
-/// Apex knows of protocol and host where no trusted peer said it.
-fn write_forwarded(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &RequestEdits<'_>, passed: &Passed) {
+/// Writes X-Forwarded-For as one line: a backend that reads only the first, or the last, sees the whole list.
+fn write_forwarded_for(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &RequestEdits<'_>) {
+    let start = out.len();
     out.extend_from_slice(b"X-Forwarded-For: ");
+    let empty = out.len();
     if edits.client_trusted {
         let lists = request.fields.iter().filter(|field| classify(field.name) == Name::ForwardedFor);
         for list in lists.filter(|field| !field.value.is_empty()) {
@@ -261,8 +263,20 @@ fn write_forwarded(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &Request
             out.extend_from_slice(b", ");
         }
     }
-    out.extend_from_slice(edits.client_address);
+    if let Some(address) = edits.client_address {
+        out.extend_from_slice(address);
+    } else if out.len() == empty {
+        return out.truncate(start);
+    } else {
+        // The comma and the space after the last one.
+        out.truncate(out.len() - 2);
+    }
     out.extend_from_slice(b"\r\n");
+}
+
+/// Writes X-Forwarded-For, and what Apex knows of protocol and host where no trusted peer said it.
+fn write_forwarded(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &RequestEdits<'_>, passed: &Passed) {
+    write_forwarded_for(out, request, edits);
     if !passed.proto {
         out.extend_from_slice(b"X-Forwarded-Proto: http\r\n");
     }

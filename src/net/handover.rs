@@ -1,6 +1,7 @@
 //! A channel between a process and one that it starts: records of words, with listening sockets beside them (unix(7),
 //! `SCM_RIGHTS`). What the words mean is not known here.
 
+use super::Listener;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, fcntl_dupfd_cloexec, retry_on_intr};
@@ -10,7 +11,6 @@ use rustix::net::{
 };
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::net::TcpListener;
 use std::time::Duration;
 
 /// Sockets that go with one record at most: the kernel takes no more (`SCM_MAX_FD`).
@@ -29,7 +29,7 @@ pub struct Channel {
 #[derive(Debug)]
 pub enum Received {
     /// A record.
-    Record(String, Vec<TcpListener>),
+    Record(String, Vec<Listener>),
     /// The other end is closed.
     Closed,
     /// Nothing came in time.
@@ -66,7 +66,7 @@ impl Channel {
     ///
     /// # Errors
     /// `BrokenPipe` or `ConnectionReset` where the other end is closed, `TimedOut`, and whatever else the kernel refused.
-    pub fn send(&self, words: &str, sockets: &[TcpListener], patience: Duration) -> io::Result<()> {
+    pub fn send(&self, words: &str, sockets: &[Listener], patience: Duration) -> io::Result<()> {
         if !self.poll(PollFlags::OUT, Some(patience))? {
             return Err(io::ErrorKind::TimedOut.into());
         }
@@ -106,7 +106,9 @@ impl Channel {
         let mut sockets = Vec::new();
         for message in beside.drain() {
             if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-                sockets.extend(descriptors.map(TcpListener::from));
+                for descriptor in descriptors {
+                    sockets.push(Listener::adopt(descriptor)?);
+                }
             }
         }
         if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
@@ -147,15 +149,15 @@ mod tests {
         (one, Channel { socket: other })
     }
 
-    fn listener() -> TcpListener {
-        listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap()
+    fn listener() -> Listener {
+        listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap().into()
     }
 
     #[test]
     fn sockets_come_with_their_words() {
         let (one, other) = channel();
         let sockets = [listener(), listener()];
-        let addresses: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
+        let addresses: Vec<_> = sockets.iter().map(|socket| socket.address().unwrap()).collect();
         one.send("first", &sockets[..1], SOON).unwrap();
         one.send("second", &[], SOON).unwrap();
         one.send("third", &sockets, SOON).unwrap();
@@ -164,7 +166,7 @@ mod tests {
             [("first", &addresses[..1]), ("second", &addresses[..0]), ("third", &addresses[..])]
         {
             let Received::Record(said, came) = other.receive(Some(SOON)).unwrap() else { panic!("{words}") };
-            let came: Vec<_> = came.iter().map(|socket| socket.local_addr().unwrap()).collect();
+            let came: Vec<_> = came.iter().map(|socket| socket.address().unwrap()).collect();
             assert_eq!((said.as_str(), &came[..]), (words, expected));
         }
         assert!(matches!(other.receive(None).unwrap(), Received::Closed));

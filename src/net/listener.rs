@@ -1,30 +1,40 @@
 //! Listening sockets: made, set up, bound. Owns no loop, accepts nothing.
 
+use super::socket_file::{self, SocketFile};
 use super::stream::Family;
 use super::system::Peer;
 use super::{Stream, keep_alive, pacing};
+use crate::base::Address;
 use nix::sys::socket::sockopt::SetUsize;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, ipproto, sockopt};
 use socket2::{SockFilter, SockRef};
+use std::ffi::OsStr;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
 
 /// Connections that the kernel holds ready before they are accepted. A burst of reconnecting clients fits; the kernel
 /// cuts the number down to `net.core.somaxconn`.
 pub const BACKLOG: i32 = 4096;
 
-/// A listening socket that a worker accepts from.
+/// A listening socket, nonblocking and close-on-exec.
 #[derive(Debug)]
 pub struct Listener {
     socket: OwnedFd,
+    family: Family,
     /// What it accepts is paced, which peers on this machine are to be spared.
     is_paced: bool,
+    /// Of a Unix listener.
+    file: Option<Arc<SocketFile>>,
 }
 
 impl From<TcpListener> for Listener {
     fn from(socket: TcpListener) -> Self {
-        Self { socket: socket.into(), is_paced: false }
+        Self { socket: socket.into(), family: Family::Tcp, is_paced: false, file: None }
     }
 }
 
@@ -35,13 +45,96 @@ impl AsFd for Listener {
 }
 
 impl Listener {
+    /// Listens on an address. A TCP port may be shared ([`bind`]); a Unix listener takes the place of a dead one, and removes its
+    /// file when the last of its clones is dropped.
+    ///
+    /// # Errors
+    /// As [`bind`]; of a Unix path also what [`is_free`] finds there, and that its folder cannot be written to.
+    pub fn bind(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Ip(address) => bind(*address).map(Self::from),
+            Address::Unix(path) => Self::bind_unix(path),
+        }
+    }
+
+    fn bind_unix(path: &Arc<Path>) -> io::Result<Self> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        let address = SocketAddrUnix::new(&**path)?;
+        socket_file::make_room(path)?;
+        rustix::net::bind(&socket, &address)?;
+        let file = Some(Arc::new(SocketFile::bound(path)?));
+        rustix::net::listen(&socket, BACKLOG)?;
+        Ok(Self { socket, family: Family::Unix, is_paced: false, file })
+    }
+
+    /// Takes over a listening socket that another process made, and sets it up as [`Listener::bind`] would. What it was bound with
+    /// stays, and a Unix socket's file is that process's to remove until [`Listener::set_ours`].
+    ///
+    /// # Errors
+    /// It is not a stream socket of a kind that is known here.
+    pub fn adopt(socket: OwnedFd) -> io::Result<Self> {
+        let family = match (sockopt::socket_domain(&socket)?, sockopt::socket_type(&socket)?) {
+            (AddressFamily::INET | AddressFamily::INET6, SocketType::STREAM) => Family::Tcp,
+            (AddressFamily::UNIX, SocketType::STREAM) => Family::Unix,
+            _ => return Err(Errno::PROTOTYPE.into()),
+        };
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        if family == Family::Tcp {
+            sockopt::set_tcp_nodelay(&socket, true)?;
+            keep_alive(&socket)?;
+        }
+        let mut listener = Self { socket, family, is_paced: false, file: None };
+        if let Address::Unix(path) = listener.address()? {
+            listener.file = Some(Arc::new(SocketFile::found(&path)));
+        }
+        Ok(listener)
+    }
+
+    /// Another handle of the same socket.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let socket = self.socket.try_clone()?;
+        Ok(Self { socket, family: self.family, is_paced: self.is_paced, file: self.file.clone() })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// It is a Unix socket without a path.
+    pub fn address(&self) -> io::Result<Address> {
+        let address = rustix::net::getsockname(&self.socket)?;
+        if self.family == Family::Tcp {
+            return Ok(Address::Ip(SocketAddr::try_from(address)?));
+        }
+        let address = SocketAddrUnix::try_from(address)?;
+        let path = address.path().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(Address::Unix(Path::new(OsStr::from_bytes(path.to_bytes())).into()))
+    }
+
+    /// Says whether it is this process that removes the file of a Unix listener; of any other it changes nothing.
+    pub fn set_ours(&self, is_ours: bool) {
+        if let Some(file) = &self.file {
+            file.set_ours(is_ours);
+        }
+    }
+
+    /// Removes the file of a Unix listener, if that is this process's to do: no more clients come, and those that did are to be
+    /// accepted. Of any other it changes nothing.
+    pub fn remove_file(&self) {
+        if let Some(file) = &self.file {
+            file.remove();
+        }
+    }
+
     /// Spares connections within this machine their pacing: who connects to a loopback address is on this machine; who connects to
     /// another may be, and [`Listener::accept`] looks.
     pub(super) fn spare_pacing(&mut self) {
-        self.is_paced = pacing::is_paced(&self.socket);
-        let address = rustix::net::getsockname(&self.socket).ok();
-        let address = address.and_then(|address| SocketAddr::try_from(address).ok());
-        if self.is_paced && address.is_some_and(|address| address.ip().is_loopback()) {
+        self.is_paced = self.family == Family::Tcp && pacing::is_paced(&self.socket);
+        let is_loopback = |address: &Address| address.ip().is_some_and(|address| address.ip().is_loopback());
+        if self.is_paced && self.address().as_ref().is_ok_and(is_loopback) {
             pacing::spare(&self.socket);
             self.is_paced = false;
         }
@@ -53,6 +146,10 @@ impl Listener {
     /// `WouldBlock` where none waits; the client left meanwhile; no descriptor is left.
     pub fn accept(&self) -> io::Result<(Stream, Peer)> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        if self.family == Family::Unix {
+            let socket = rustix::net::accept_with(&self.socket, flags)?;
+            return Ok((Stream::new(socket, Family::Unix), Peer::Unix));
+        }
         let (socket, address) = rustix::net::acceptfrom_with(&self.socket, flags)?;
         let address = address.ok_or(io::ErrorKind::ConnectionAborted)?;
         let peer = SocketAddr::try_from(address).map_err(|_| io::ErrorKind::ConnectionAborted)?.ip();
@@ -63,12 +160,19 @@ impl Listener {
         Ok((Stream::new(socket, Family::Tcp), Peer::Ip(peer)))
     }
 
-    /// [`begin_no_more`].
+    /// Has the kernel begin no more connections, and finish those that have begun: [`begin_no_more`] of a TCP listener, and a Unix
+    /// one is not found any more.
     ///
     /// # Errors
     /// As there.
     pub fn begin_no_more(&self) -> io::Result<()> {
-        begin_no_more(&self.socket)
+        match self.family {
+            Family::Tcp => begin_no_more(&self.socket),
+            Family::Unix => {
+                self.remove_file();
+                Ok(())
+            }
+        }
     }
 }
 
@@ -99,16 +203,6 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     rustix::net::bind(&socket, &addr)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(TcpListener::from(socket))
-}
-
-/// Sets up an inherited listener as one of [`bind`] would be. What it was bound with stays.
-///
-/// # Errors
-/// It is no socket that the kernel knows these of.
-pub fn adopt(listener: &TcpListener) -> io::Result<()> {
-    sockopt::set_tcp_nodelay(listener, true)?;
-    keep_alive(listener)?;
-    listener.set_nonblocking(true)
 }
 
 /// `SO_BINDTOIFINDEX` of socket(7), which rustix does not have.
@@ -163,8 +257,12 @@ fn drop_first_segments(listener: impl AsFd) -> nix::Result<()> {
 /// Asks whether an address can be had, alone: without `SO_REUSEPORT` the kernel refuses one that anybody else listens on.
 ///
 /// # Errors
-/// As [`bind`].
-pub fn is_free(addr: SocketAddr) -> io::Result<()> {
+/// As [`bind`]; of a Unix path that somebody listens there, or that what is there is no socket.
+pub fn is_free(address: &Address) -> io::Result<()> {
+    let addr = match address {
+        Address::Ip(address) => *address,
+        Address::Unix(path) => return socket_file::is_free(path),
+    };
     if addr.port() == 0 {
         return Ok(());
     }
@@ -196,16 +294,16 @@ mod tests {
     fn a_port_in_use_is_not_free() {
         let first = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let addr = first.local_addr().unwrap();
-        assert_eq!(is_free(addr).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(is_free(&addr.into()).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(first);
-        assert!(is_free(addr).is_ok());
+        assert!(is_free(&addr.into()).is_ok());
     }
 
     #[test]
     fn no_client_is_accepted_by_asking_whether_an_address_is_free() {
         let addr = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap().local_addr().unwrap();
         std::thread::scope(|scope| {
-            let asking = scope.spawn(|| (0..2000).all(|_| is_free(addr).is_ok()));
+            let asking = scope.spawn(|| (0..2000).all(|_| is_free(&addr.into()).is_ok()));
             while !asking.is_finished() {
                 // From another address: a client must not be given the very port, and find itself.
                 let client =

@@ -8,6 +8,7 @@ pub mod network;
 pub mod pacing;
 pub mod pipe;
 pub mod process;
+mod socket_file;
 pub mod stream;
 pub mod system;
 pub mod timer;

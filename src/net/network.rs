@@ -1,15 +1,27 @@
 //! Networks as `trusted_proxies` names them: an address, or an address and the length of its prefix (RFC 4632, RFC 4291
 //! section 2.3).
 
+use super::system::Peer;
+use crate::base::UNIX_PREFIX;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A network of addresses: `10.0.0.0/8`, `fd00::/8`, or one address alone.
+/// Peers: a network of addresses (`10.0.0.0/8`, `fd00::/8`, or one address alone), or all clients of Unix sockets, which have no
+/// address (`unix:`, as nginx has it).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Network {
+    /// Addresses.
+    Ip(IpNetwork),
+    /// Clients of Unix sockets.
+    Unix,
+}
+
+/// A network of addresses.
 ///
 /// A socket that listens on `[::]` sees an IPv4 peer as `::ffff:10.0.0.1`. Both spellings are one address here, in the
 /// network and in what is asked of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Network {
+pub struct IpNetwork {
     /// The first address; no bit behind the prefix is set.
     first: IpAddr,
     /// Leading bits that an address must share: up to 32 for IPv4, up to 128 for IPv6.
@@ -27,6 +39,32 @@ pub struct NetworkError {
 
 impl Network {
     /// Reads a network.
+    ///
+    /// # Errors
+    /// As [`IpNetwork::parse`].
+    pub fn parse(text: &str) -> Result<Self, NetworkError> {
+        match text {
+            UNIX_PREFIX => Ok(Self::Unix),
+            "unix" => Err(NetworkError {
+                what: "not a network".to_owned(),
+                hint: format!("clients of Unix sockets are \"{UNIX_PREFIX}\""),
+            }),
+            _ => IpNetwork::parse(text).map(Self::Ip),
+        }
+    }
+
+    /// Does that peer belong to it?
+    pub fn contains(&self, peer: impl Into<Peer>) -> bool {
+        match (self, peer.into()) {
+            (Self::Ip(network), Peer::Ip(address)) => network.contains(address),
+            (Self::Unix, Peer::Unix) => true,
+            (Self::Ip(_), Peer::Unix) | (Self::Unix, Peer::Ip(_)) => false,
+        }
+    }
+}
+
+impl IpNetwork {
+    /// Reads a network of addresses.
     ///
     /// # Errors
     /// A malformed address or length, and bits set behind the prefix: `10.0.0.1/8` may mean one address or sixteen million.
@@ -73,7 +111,7 @@ impl Network {
     }
 }
 
-impl fmt::Display for Network {
+impl fmt::Display for IpNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.first, self.prefix_bits)
     }
@@ -137,8 +175,12 @@ mod tests {
         ];
         for (network, address, inside) in cases {
             let read = Network::parse(network).unwrap();
-            assert_eq!(read.contains(address.parse().unwrap()), inside, "{network} {address}");
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(read.contains(address), inside, "{network} {address}");
+            assert!(!read.contains(Peer::Unix) && !Network::Unix.contains(address));
         }
+        assert!(Network::parse("unix:").unwrap().contains(Peer::Unix));
+        assert!(Network::parse("unix").unwrap_err().hint.contains("\"unix:\""));
     }
 
     #[test]

@@ -49,6 +49,12 @@ pub enum Peer {
     Unix,
 }
 
+impl From<IpAddr> for Peer {
+    fn from(address: IpAddr) -> Self {
+        Self::Ip(address)
+    }
+}
+
 /// The kernel as a worker sees it. No call blocks but [`System::poll`]; sockets are closed by dropping them.
 pub trait System {
     /// A connected socket.

@@ -10,6 +10,7 @@ use crate::base::Tick;
 use crate::net::System;
 use crate::net::system::Peer;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -48,11 +49,11 @@ impl<S: System> Worker<S> {
     pub(super) fn take_listen_changes(&mut self) {
         while let Some(ListenChange { listen, close, taken: _taken }) = self.mailbox.take() {
             for bound in listen {
-                let address = bound.group.address;
+                let group = Arc::clone(&bound.group);
                 if let Err(error) = self.listen(bound) {
                     (self.resources.report)(format!(
-                        "worker {}: cannot listen on {address}: {error}",
-                        self.resources.number
+                        "worker {}: cannot listen on {}: {error}",
+                        self.resources.number, group.address
                     ));
                 }
             }
@@ -160,14 +161,13 @@ impl<S: System> Worker<S> {
     }
 
     fn welcome(&mut self, mut stream: S::Stream, peer: Peer) {
-        let Peer::Ip(address) = peer else { return };
-        let trusted = self.resources.local.trusted.iter().any(|network| network.contains(address));
+        let trusted = self.resources.local.trusted.iter().any(|network| network.contains(peer));
         let key = self.clients.next_key();
         if self.resources.system.register(&mut stream, key).is_err() {
             // Without a place in epoll it could never be served.
             return;
         }
-        let mut client = Client::new(stream, address, trusted);
+        let mut client = Client::new(stream, peer, trusted);
         client.over_limit =
             self.shared.connections.load(Ordering::Relaxed) >= self.resources.local.connections_max;
         let patience = self.resources.patience_at_rest(&self.resources.local);
@@ -200,7 +200,7 @@ pub(super) mod tests {
     use crate::worker::{Setup, Shared, Snapshot};
     use std::net::{Ipv4Addr, TcpStream};
     use std::os::fd::AsFd;
-    use std::sync::{Arc, mpsc};
+    use std::sync::mpsc;
 
     fn snapshot() -> Snapshot {
         let second = Duration::from_secs(1);
@@ -224,7 +224,11 @@ pub(super) mod tests {
     pub(in crate::worker) fn bound(number: u32, owner: Ownership) -> Bound {
         let socket = net::listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = socket.local_addr().unwrap();
-        Bound { socket: socket.into(), group: Arc::new(ListenGroup::new(number, address, owner)) }
+        Bound { socket: socket.into(), group: Arc::new(ListenGroup::new(number, address.into(), owner)) }
+    }
+
+    fn address_of(bound: &Bound) -> std::net::SocketAddr {
+        bound.group.address.ip().unwrap()
     }
 
     fn clone(listener: &net::Listener) -> std::net::TcpListener {
@@ -264,7 +268,7 @@ pub(super) mod tests {
     fn a_listener_closes_when_handshakes_are_over_and_nobody_waits() {
         let (first, mailbox) = (bound(0, Ownership::Exclusive), Mailbox::default());
         let group = Arc::downgrade(&first.group);
-        let early = TcpStream::connect(first.group.address).unwrap();
+        let early = TcpStream::connect(address_of(&first)).unwrap();
         let mut worker = worker(first, mailbox.clone());
         let (taken, all_taken) = mpsc::channel();
         mailbox.put(ListenChange { close: vec![0], taken: Some(taken), ..ListenChange::default() }).unwrap();
@@ -288,7 +292,7 @@ pub(super) mod tests {
     #[test]
     fn a_listener_that_others_have_is_emptied_and_closed_at_once() {
         let first = bound(0, Ownership::Shared);
-        let (address, other) = (first.group.address, clone(&first.socket));
+        let (address, other) = (address_of(&first), clone(&first.socket));
         let _early = TcpStream::connect(address).unwrap();
         let mut worker = worker(first, Mailbox::default());
         worker.stop_accepting();
@@ -303,14 +307,14 @@ pub(super) mod tests {
     fn who_waits_at_a_listener_that_was_handed_over_is_left_to_the_other_process() {
         let first = bound(0, Ownership::Exclusive);
         let (group, other) = (Arc::clone(&first.group), clone(&first.socket));
-        let _waiting = TcpStream::connect(group.address).unwrap();
+        let _waiting = TcpStream::connect(group.address.ip().unwrap()).unwrap();
         let mut worker = worker(first, Mailbox::default());
         group.hand_over();
         worker.stop_accepting();
         worker.accept_more();
         assert_eq!((worker.clients.len(), worker.listeners.len()), (0, 0));
         // The door is not shut: both the one who waited and a later one come in there.
-        let _late = TcpStream::connect(group.address).unwrap();
+        let _late = TcpStream::connect(group.address.ip().unwrap()).unwrap();
         assert!(other.accept().is_ok() && other.accept().is_ok());
     }
 

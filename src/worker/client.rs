@@ -5,38 +5,47 @@ use super::shared::Snapshot;
 use super::wheel::Timer;
 use crate::base::Key;
 use crate::base::Tick;
+use crate::base::UNIX_PREFIX;
 use crate::exchange::{ANY_BYTES, Exchange, Readiness, Side};
 use crate::net::System;
+use crate::net::system::Peer;
 use crate::route::health::Admission;
 use std::fmt::Write;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// The longest text of an address: a whole IPv6 one.
 const ADDRESS_BYTES_MAX: usize = 39;
 
-/// An address as text, made once a connection.
+/// A client's address as text, made once a connection; of a client of a Unix socket, which has none, `unix:` as nginx writes it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct AddressText {
+pub(super) struct PeerText {
     bytes: [u8; ADDRESS_BYTES_MAX],
     len: u8,
 }
 
-impl AddressText {
-    pub(super) fn new(address: IpAddr) -> Self {
+impl PeerText {
+    fn new(peer: Peer) -> Self {
         let mut text = Self { bytes: [0; ADDRESS_BYTES_MAX], len: 0 };
         // It always fits, for the address is canonical: an IPv4 one is never written inside an IPv6 one.
-        let _ = write!(text, "{}", address.to_canonical());
+        let _ = match peer {
+            Peer::Ip(address) => write!(text, "{}", address.to_canonical()),
+            Peer::Unix => text.write_str(UNIX_PREFIX),
+        };
         text
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
+
+    /// The address, if there is one.
+    pub(super) fn address(&self) -> Option<&[u8]> {
+        Some(self.as_bytes()).filter(|text| !text.ends_with(UNIX_PREFIX.as_bytes()))
+    }
 }
 
-impl Write for AddressText {
+impl Write for PeerText {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
         let start = usize::from(self.len);
         let room = self.bytes.get_mut(start..start + text.len()).ok_or(std::fmt::Error)?;
@@ -130,7 +139,7 @@ impl<P> Active<P> {
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, in one word")]
 pub(super) struct Client<S: System> {
     pub(super) socket: S::Stream,
-    pub(super) address: AddressText,
+    pub(super) peer: PeerText,
     pub(super) trusted: bool,
     /// It came when there were as many as allowed.
     pub(super) over_limit: bool,
@@ -148,10 +157,10 @@ pub(super) struct Client<S: System> {
 }
 
 impl<S: System> Client<S> {
-    pub(super) fn new(socket: S::Stream, address: IpAddr, trusted: bool) -> Self {
+    pub(super) fn new(socket: S::Stream, peer: Peer, trusted: bool) -> Self {
         Self {
             socket,
-            address: AddressText::new(address),
+            peer: PeerText::new(peer),
             trusted,
             over_limit: false,
             queued: false,
@@ -177,8 +186,11 @@ mod tests {
             ("::1", "::1"),
             ("1111:2222:3333:4444:5555:6666:7777:8888", "1111:2222:3333:4444:5555:6666:7777:8888"),
         ] {
-            assert_eq!(AddressText::new(address.parse().unwrap()).as_bytes(), text.as_bytes());
+            let peer = PeerText::new(Peer::Ip(address.parse().unwrap()));
+            assert_eq!((peer.as_bytes(), peer.address()), (text.as_bytes(), Some(text.as_bytes())));
         }
+        let peer = PeerText::new(Peer::Unix);
+        assert_eq!((peer.as_bytes(), peer.address()), (&b"unix:"[..], None));
     }
 
     #[test]

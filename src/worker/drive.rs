@@ -255,7 +255,7 @@ impl<S: System> Resources<S> {
         let now = self.clock.now;
         let head_read = record.head_read.unwrap_or(now);
         let entry = Entry {
-            client: client.address.as_bytes(),
+            client: client.peer.as_bytes(),
             date: &self.clock.log_date,
             request_line: record.request_line(),
             status: record.status,

@@ -1,9 +1,9 @@
 //! Where a worker listens, and how that changes while it runs: sockets are bound by another thread and handed over in order.
 
+use crate::base::Address;
 use crate::net;
 use crossbeam_queue::ArrayQueue;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::Sender;
@@ -18,13 +18,13 @@ pub struct ListenGroup {
     /// No other place of this process has it.
     pub number: u32,
     /// The address, with the port that it was given.
-    pub address: SocketAddr,
+    pub address: Address,
     owner: AtomicU8,
 }
 
 impl ListenGroup {
     /// A place that sockets are bound at.
-    pub fn new(number: u32, address: SocketAddr, owner: Ownership) -> Self {
+    pub fn new(number: u32, address: Address, owner: Ownership) -> Self {
         Self { number, address, owner: AtomicU8::new(owner as u8) }
     }
 

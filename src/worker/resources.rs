@@ -81,7 +81,7 @@ impl<S: System> Resources<S> {
             settings: &local.settings,
             buffers: &mut self.buffers,
             random: &mut self.random,
-            client: client.address.as_bytes(),
+            client: client.peer.address(),
             client_trusted: client.trusted,
             serving: if client.over_limit { Serving::Full } else { serving },
         }

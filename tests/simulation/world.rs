@@ -78,7 +78,7 @@ impl Surroundings {
             settings: &self.rules,
             buffers: &mut self.buffers,
             random: &mut self.names,
-            client: b"192.0.2.1",
+            client: Some(b"192.0.2.1"),
             client_trusted: false,
             serving: self.serving,
         }

@@ -222,7 +222,7 @@ impl World {
             settings: self.settings,
             buffers: &mut self.buffers,
             random: &mut self.random,
-            client: b"192.0.2.7",
+            client: Some(b"192.0.2.7"),
             client_trusted: self.scene & TRUSTED != 0,
             serving: self.serving,
         };

@@ -9,10 +9,10 @@ use super::super::report::info;
 use super::super::service_manager::State;
 use super::executable::Executable;
 use super::protocol::{Message, Silence, Then, receive, send};
+use crate::net::Listener;
 use crate::net::handover::{Channel, SOCKETS_MAX};
 use crate::worker::Epoch;
 use std::io;
-use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ impl Upgrade {
     /// Begins: everything that takes its time is done in a thread of its own, which tells `events`.
     fn start(
         program: Executable,
-        passed: Vec<Passed<Arc<[TcpListener]>>>,
+        passed: Vec<Passed<Arc<[Listener]>>>,
         limit: Duration,
         events: Sender<Event>,
     ) -> io::Result<Self> {
@@ -127,7 +127,7 @@ struct Escort {
 
 impl Escort {
     /// Gives it the sockets, and waits until it is ready. Says which addresses it does not want.
-    fn prepare(&self, passed: Vec<Passed<Arc<[TcpListener]>>>) -> Result<Vec<usize>, String> {
+    fn prepare(&self, passed: Vec<Passed<Arc<[Listener]>>>) -> Result<Vec<usize>, String> {
         self.send(&Message::begin(), &[])?;
         for Passed { asked, owner, sockets } in passed {
             let mut parts = sockets.chunks(SOCKETS_MAX);
@@ -150,7 +150,7 @@ impl Escort {
         }
     }
 
-    fn send(&self, message: &Message, sockets: &[TcpListener]) -> Result<(), String> {
+    fn send(&self, message: &Message, sockets: &[Listener]) -> Result<(), String> {
         send(&self.channel, message, sockets, self.left())
     }
 
@@ -158,7 +158,7 @@ impl Escort {
         self.limit.saturating_sub(Duration::from_micros(self.epoch.now().0))
     }
 
-    fn unexpected(&self, other: Result<(Message, Vec<TcpListener>), Silence>) -> String {
+    fn unexpected(&self, other: Result<(Message, Vec<Listener>), Silence>) -> String {
         match other {
             Ok(_) => String::from("it says what it should not"),
             Err(Silence::Closed) => String::from("it closed the channel"),

@@ -4,10 +4,11 @@
 use super::super::event::Event;
 use super::super::listeners::Passed;
 use super::protocol::{Message, Silence, Then, receive, send};
+use crate::net::Listener;
 use crate::net::handover::Channel;
 use crate::worker::Ownership;
 use listenfd::ListenFd;
-use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
@@ -21,7 +22,7 @@ const PREDECESSOR_WAIT: Duration = Duration::from_secs(10);
 /// What the process was given.
 #[derive(Debug)]
 pub struct Inherited {
-    pub(in crate::control) passed: Vec<Passed<Vec<TcpListener>>>,
+    pub(in crate::control) passed: Vec<Passed<Vec<Listener>>>,
     pub(in crate::control) predecessor: Option<Predecessor>,
 }
 
@@ -46,12 +47,18 @@ impl Inherited {
 }
 
 /// Listeners that the process was started with (systemd's `LISTEN_FDS`). Whoever opened them has them still.
-fn activated() -> Vec<Passed<Vec<TcpListener>>> {
+fn activated() -> Vec<Passed<Vec<Listener>>> {
     let mut descriptors = ListenFd::from_env();
-    let mut passed: Vec<Passed<Vec<TcpListener>>> = Vec::new();
+    let mut passed: Vec<Passed<Vec<Listener>>> = Vec::new();
     for index in 0..descriptors.len() {
-        let Ok(Some(socket)) = descriptors.take_tcp_listener(index) else { continue };
-        let Ok(asked) = socket.local_addr() else { continue };
+        let tcp = descriptors.take_tcp_listener(index).map(|socket| socket.map(OwnedFd::from));
+        let Ok(Some(socket)) =
+            tcp.or_else(|_| descriptors.take_unix_listener(index).map(|socket| socket.map(OwnedFd::from)))
+        else {
+            continue;
+        };
+        let Ok(socket) = Listener::adopt(socket) else { continue };
+        let Ok(asked) = socket.address() else { continue };
         match passed.iter_mut().find(|one| one.asked == asked) {
             Some(one) => one.sockets.push(socket),
             None => passed.push(Passed { asked, owner: Ownership::Shared, sockets: vec![socket] }),
@@ -75,7 +82,7 @@ fn channel() -> Result<Option<Channel>, String> {
 }
 
 /// Takes the sockets.
-fn receive_all(channel: &Channel) -> Result<Vec<Passed<Vec<TcpListener>>>, String> {
+fn receive_all(channel: &Channel) -> Result<Vec<Passed<Vec<Listener>>>, String> {
     let next = || receive(channel, Some(PREDECESSOR_WAIT)).map_err(words);
     match next()?.0 {
         begin if begin == Message::begin() => {}
@@ -86,7 +93,7 @@ fn receive_all(channel: &Channel) -> Result<Vec<Passed<Vec<TcpListener>>>, Strin
         }
         _ => return Err(String::from("it does not begin as it should")),
     }
-    let mut passed: Vec<Passed<Vec<TcpListener>>> = Vec::new();
+    let mut passed: Vec<Passed<Vec<Listener>>> = Vec::new();
     loop {
         match (next()?, passed.last_mut()) {
             ((Message::Listen(asked, owner), sockets), _) => passed.push(Passed { asked, owner, sockets }),

@@ -11,10 +11,11 @@
 //!
 //! Up to `Go` the new process may be ended by anything at all, and nothing is lost.
 
+use crate::base::Address;
+use crate::net::Listener;
 use crate::net::handover::{Channel, Received};
 use crate::worker::Ownership;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 /// The version of these words. Another one is not understood, and the process that runs goes on.
@@ -26,7 +27,7 @@ pub(in crate::control) enum Message {
     /// The first one, in this version.
     Begin(u32),
     /// An address, as `listen` has it, who has its sockets, and sockets.
-    Listen(SocketAddr, Ownership),
+    Listen(Address, Ownership),
     /// More sockets of that address.
     More,
     /// That was all.
@@ -74,11 +75,14 @@ impl Message {
     }
 
     fn parse(text: &str) -> Option<Self> {
+        if let Some((word @ ("listen" | "listen-shared"), address)) = text.split_once(' ') {
+            // The path of a Unix socket may have spaces.
+            let owner = if word == "listen" { Ownership::Exclusive } else { Ownership::Shared };
+            return address.parse().ok().map(|address| Self::Listen(address, owner));
+        }
         let mut words = text.split(' ');
         let message = match (words.next()?, &mut words) {
             ("apex", words) => Self::Begin(words.next()?.parse().ok()?),
-            ("listen", words) => Self::Listen(words.next()?.parse().ok()?, Ownership::Exclusive),
-            ("listen-shared", words) => Self::Listen(words.next()?.parse().ok()?, Ownership::Shared),
             ("more", _) => Self::More,
             ("end", _) => Self::End,
             ("ready", words) => Self::Ready(words.map(|index| index.parse().ok()).collect::<Option<_>>()?),
@@ -98,7 +102,7 @@ impl Message {
 pub(in crate::control) fn send(
     channel: &Channel,
     message: &Message,
-    sockets: &[TcpListener],
+    sockets: &[Listener],
     patience: Duration,
 ) -> Result<(), String> {
     channel.send(&message.text(), sockets, patience).map_err(|error| match error.kind() {
@@ -115,7 +119,7 @@ pub(in crate::control) fn send(
 pub(in crate::control) fn receive(
     channel: &Channel,
     patience: Option<Duration>,
-) -> Result<(Message, Vec<TcpListener>), Silence> {
+) -> Result<(Message, Vec<Listener>), Silence> {
     match channel.receive(patience) {
         Ok(Received::Record(text, sockets)) => match Message::parse(&text) {
             Some(message) => Ok((message, sockets)),
@@ -144,12 +148,15 @@ mod tests {
 
     #[test]
     fn each_message_is_read_as_it_was_written() {
-        let address: SocketAddr = "[::1]:8080".parse().unwrap();
+        let [address, path] =
+            ["[::1]:8080", "unix:/run/a b.sock"].map(|text| text.parse::<Address>().unwrap());
         for message in [
             Message::begin(),
             Message::Begin(7),
-            Message::Listen(address, Ownership::Exclusive),
+            Message::Listen(address.clone(), Ownership::Exclusive),
             Message::Listen(address, Ownership::Shared),
+            Message::Listen(path.clone(), Ownership::Exclusive),
+            Message::Listen(path, Ownership::Shared),
             Message::More,
             Message::End,
             Message::Ready(Vec::new()),

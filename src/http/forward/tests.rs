@@ -8,7 +8,7 @@ use crate::http::lines::Lines;
 
 const EDITS: RequestEdits<'static> = RequestEdits {
     strip_bytes: 0,
-    client_address: b"192.0.2.7",
+    client_address: Some(b"192.0.2.7"),
     client_trusted: false,
     host_fallback: "10.0.0.1:9001",
     via: None,
@@ -229,6 +229,24 @@ fn trusted_peers_are_believed() {
     }
 }
 
+#[test]
+fn a_client_of_a_unix_socket_adds_no_address() {
+    const UNIX: RequestEdits<'static> = RequestEdits { client_address: None, ..EDITS };
+    let rest = "X-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\n";
+    let came = "X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For: 2.2.2.2\r\n";
+    let trusted = RequestEdits { client_trusted: true, ..UNIX };
+    for (name, edits, came, sent) in [
+        ("nothing said", UNIX, "", ""),
+        ("not believed", UNIX, came, ""),
+        ("nothing said by a trusted one", trusted, "X-Forwarded-For:\r\n", ""),
+        ("believed", trusted, came, "X-Forwarded-For: 1.1.1.1, 2.2.2.2\r\n"),
+    ] {
+        let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{came}\r\n");
+        let expected = format!("GET / HTTP/1.1\r\nHost: h\r\n{sent}{rest}\r\n");
+        same(name, &forwarded(head.as_bytes(), unchanged, &edits), &expected);
+    }
+}
+
 type Judged = fn(&mut Request<'_, '_>);
 
 /// Each: name, fields that came, judgement, fields sent in place, lines behind Apex's own.
@@ -362,7 +380,8 @@ fn the_room_reserved_holds_the_longest_head() {
         request.upgrades = true;
     };
     let out = forwarded(head.as_bytes(), longest, &RequestEdits { host_fallback: &host, ..TRUSTED });
-    let reserved = head.len() + 104 + 2 * host.len() + TRUSTED.client_address.len() + OWN_LINES_BYTES;
+    let reserved =
+        head.len() + 104 + 2 * host.len() + TRUSTED.client_address.unwrap().len() + OWN_LINES_BYTES;
     assert!(out.len() <= reserved, "{} octets of {reserved}", out.len());
 }
 
