@@ -137,6 +137,36 @@ fn a_client_rests_its_time_and_no_more() {
 }
 
 #[test]
+fn empty_lines_begin_no_new_rest_and_are_counted_over_rests() {
+    let limit = Duration::from_millis(800);
+    let origin = echo();
+    let apex = Apex::with("idle_timeout_secs = 0.8", &all(&[origin.local_addr()]));
+    let mut resting = apex.client();
+    let began = Instant::now();
+    for _ in 0..4 {
+        resting.send("\r\n");
+        resting.expect_silence(limit / 5);
+    }
+    resting.expect_end();
+    let took = began.elapsed();
+    assert!(took >= limit * 9 / 10 && took < limit + SOON / 2, "{took:?}");
+    // The one worker has seen what was sent before, behind the answer to another client.
+    let (mut counted, mut other) = (apex.client(), apex.client());
+    for lines in ["\r\n", "\r\n\r\n", "\r\n"] {
+        counted.send(lines);
+        assert_eq!(other.ask(get("/")).status(), 200);
+    }
+    assert_eq!(counted.ask(get("/")).status(), 200);
+    // A request begins the count anew.
+    for lines in ["\r\n\r\n", "\r\n\r\n", "\r\n"] {
+        counted.send(lines);
+        assert_eq!(other.ask(get("/")).status(), 200);
+    }
+    let answer = counted.response();
+    assert_eq!(answer.text(), "400 Bad Request: too many empty lines before the request\n");
+}
+
+#[test]
 fn a_backend_connection_rests_its_time_and_no_more() {
     let limit = Duration::from_millis(800);
     let (tell, told) = mpsc::channel();

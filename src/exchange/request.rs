@@ -137,7 +137,12 @@ impl Exchange {
             self.scanned = bytes.len();
             return;
         }
-        match self.judge_request(env) {
+        let found = self.judge_request(env);
+        if !matches!(found, Found::Incomplete) {
+            // The next request may have as many.
+            self.empty_lines = 0;
+        }
+        match found {
             Found::Incomplete => self.skip_empty_lines(env),
             Found::Request(head_bytes) => {
                 self.request.incoming.take(head_bytes);
@@ -176,8 +181,9 @@ impl Exchange {
         if bytes.len() % 2 == 1 || !bytes.chunks_exact(2).all(|pair| pair == b"\r\n") {
             return;
         }
-        self.empty_lines += bytes.len() / 2;
-        if self.empty_lines > EMPTY_LINES_MAX {
+        let empty_lines = usize::from(self.empty_lines) + bytes.len() / 2;
+        self.empty_lines = u8::try_from(empty_lines).unwrap_or(u8::MAX);
+        if empty_lines > EMPTY_LINES_MAX {
             self.note_unread(env);
             self.client_keeps = Persistence::Close;
             self.refuse(TOO_MANY_EMPTY_LINES, env);

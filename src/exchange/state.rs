@@ -156,8 +156,8 @@ pub struct Exchange {
     pub(super) request_aborted: bool,
     /// Octets at the front of the buffer that hold no complete head.
     pub(super) scanned: usize,
-    /// Empty lines that came before the request.
-    pub(super) empty_lines: usize,
+    /// Empty lines that came before the request, over rests of its connection.
+    pub(super) empty_lines: u8,
     pub(super) interim_responses: u8,
     /// What was tried in vain.
     pub(super) tries: Tries,
@@ -264,6 +264,17 @@ impl Exchange {
             }
         }
         cuts
+    }
+
+    /// Goes on behind a rest of the client connection, before which so many empty lines had come.
+    pub fn resume(&mut self, readiness: Readiness, empty_lines: u8) {
+        self.empty_lines = empty_lines;
+        self.ready(Side::Client, readiness);
+    }
+
+    /// Asked at rest: empty lines that have come since the last request, to be told by [`Exchange::resume`].
+    pub fn empty_lines(&self) -> u8 {
+        self.empty_lines
     }
 
     /// Nothing of a request was seen: the client connection is at rest and needs no exchange.

@@ -82,6 +82,8 @@ pub(super) struct Active<P> {
     pub(super) admission: Admission,
     /// That endpoint counts it.
     pub(super) is_counted: bool,
+    /// How long its client may be at rest, as long as nothing of a request has come.
+    pub(super) rests_until: Tick,
     /// To each side, a part of a segment waits for more.
     corked: [bool; 2],
     /// What each side's socket tells of.
@@ -100,6 +102,7 @@ impl<P> Active<P> {
             link: None,
             admission: Admission::Regular,
             is_counted: false,
+            rests_until: Tick::NEVER,
             corked: [false; 2],
             low_water: [LowWater::ANY; 2],
             request_pipe: None,
@@ -147,6 +150,8 @@ pub(super) struct Client<S: System> {
     pub(super) queued: bool,
     /// It stands in the worker's list of those that wait for much.
     pub(super) low_water_waits: bool,
+    /// Empty lines that came since its last request.
+    pub(super) empty_lines: u8,
     /// What events have told, while there is no exchange to tell it to.
     pub(super) readiness: Readiness,
     pub(super) deadline: Tick,
@@ -165,6 +170,7 @@ impl<S: System> Client<S> {
             over_limit: false,
             queued: false,
             low_water_waits: false,
+            empty_lines: 0,
             readiness: Readiness::default(),
             deadline: Tick::NEVER,
             timer: Timer::UNSET,

@@ -9,6 +9,7 @@ use super::resources::Resources;
 use super::socket::Link;
 use crate::base::Key;
 use crate::base::SlotMap;
+use crate::base::Tick;
 use crate::exchange::{ANY_BYTES, AccessLog, Cause, Outcome, Release, Side, Step};
 use crate::http::head::Persistence;
 use crate::log::{self, Entry};
@@ -54,6 +55,7 @@ impl<S: System> Worker<S> {
                 }
                 Step::Finish(Persistence::KeepAlive) => {
                     resources.account_for(client, &active);
+                    active.rests_until = Tick::NEVER;
                     if active.exchange.may_rest() {
                         return self.rest(key, active);
                     }
@@ -88,7 +90,10 @@ impl<S: System> Worker<S> {
         if let Some(client) = self.clients.get_mut(key) {
             self.resources.tell_from(client, &mut active, Side::Client, ANY_BYTES);
             client.readiness = active.exchange.client_readiness();
-            let deadline = self.resources.clock.now.after(self.resources.patience_at_rest(&active.local));
+            client.empty_lines = active.exchange.empty_lines();
+            let patience = self.resources.patience_at_rest(&active.local);
+            // An event that brought no more than empty lines, or nothing, begins no new rest.
+            let deadline = self.resources.clock.now.after(patience).min(active.rests_until);
             self.resources.schedule(client, key, deadline);
         }
         self.resources.store(active);

@@ -90,7 +90,8 @@ impl<S: System> Resources<S> {
     /// An exchange for a client that had none, told what the client's events have told.
     pub(super) fn begin(&mut self, client: &mut Client<S>) -> Box<Active<S::Pipe>> {
         let mut active = self.spares.take().unwrap_or_else(|| Box::new(Active::new(Rc::clone(&self.local))));
-        active.exchange.ready(Side::Client, std::mem::take(&mut client.readiness));
+        active.exchange.resume(std::mem::take(&mut client.readiness), client.empty_lines);
+        active.rests_until = client.deadline;
         active
     }
 

@@ -328,9 +328,9 @@ impl World {
         }
         if front.exchange.is_at_rest() && self.random.percent(50) {
             // A connection at rest needs no exchange: what it knows is its readiness.
-            let readiness = front.exchange.client_readiness();
+            let (readiness, empty_lines) = (front.exchange.client_readiness(), front.exchange.empty_lines());
             front.exchange = Exchange::new();
-            front.exchange.ready(Side::Client, readiness);
+            front.exchange.resume(readiness, empty_lines);
         }
         Ok(())
     }
