@@ -40,6 +40,24 @@ fn turns_follow_the_weights() {
     }
 }
 
+/// Reloads that come before each request: nobody is always first.
+#[test]
+fn a_reload_does_not_begin_with_the_same_backend() {
+    let (one, two) = (named("one"), named("two"));
+    let routes = all(&[one.addr(), two.addr()]);
+    let apex = Apex::start(&routes);
+    let mut counts = BTreeMap::new();
+    for round in 0..16 {
+        let before = apex.stderr.count();
+        apex.rewrite(&format!("timeout_secs = {}", round + 20), &routes);
+        apex.signal(rustix::process::Signal::HUP);
+        apex.stderr.find_behind(before, |line| line.contains("reloaded"));
+        *counts.entry(apex.client().ask(get("/")).text().to_owned()).or_insert(0) += 1;
+    }
+    // By chance it is all one of them once in 32,768 runs.
+    assert_eq!(counts.len(), 2, "{counts:?}");
+}
+
 #[test]
 fn weighted_turns_are_spread_out() {
     let (heavy, light) = (named("heavy"), named("light"));

@@ -185,3 +185,31 @@ struct TcpFront {
     _pacing_rates: [u64; 2],
     bytes_acked: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A container without IPv6 has no address to connect from to the IPv6 address of a name (`EADDRNOTAVAIL`): its other
+    /// addresses, and other backends, can be reached.
+    #[test]
+    fn which_errors_name_a_limit_of_this_machine() {
+        for (errno, is_own) in [
+            (Errno::MFILE, true),
+            (Errno::NFILE, true),
+            (Errno::NOBUFS, true),
+            (Errno::NOMEM, true),
+            (Errno::NOSPC, true),
+            (Errno::ADDRNOTAVAIL, false),
+            (Errno::AFNOSUPPORT, false),
+            (Errno::NETUNREACH, false),
+            (Errno::HOSTUNREACH, false),
+            (Errno::CONNREFUSED, false),
+            (Errno::PERM, false),
+            (Errno::NOENT, false),
+        ] {
+            assert_eq!(is_out_of_resources(&errno.into()), is_own, "{errno}");
+        }
+        assert!(!is_out_of_resources(&io::ErrorKind::AddrNotAvailable.into()), "no error of the system");
+    }
+}

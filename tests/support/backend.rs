@@ -1,4 +1,4 @@
-//! A backend whose every move a test writes down, and one that nobody listens at.
+//! A backend whose every move a test writes down, one that refuses connections, and one that does not answer.
 
 use super::{SOON, Wire, ok};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// A scripted backend: each connection it accepts runs the script in a thread of its own.
 pub struct Backend {
@@ -20,7 +21,17 @@ impl Backend {
     /// `script` is given each connection and its number, from 0. What it learns it sends to its test through a channel: a
     /// panic in it only ends its own connection.
     pub fn start(script: impl Fn(usize, Wire) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self::on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), script)
+    }
+
+    /// Listens where connections were refused before.
+    pub fn start_at(refusing: &Refusing, script: impl Fn(usize, Wire) + Send + Sync + 'static) -> Self {
+        let socket = refusing.another();
+        rustix::net::listen(&socket, 64).unwrap();
+        Self::on(socket.into(), script)
+    }
+
+    fn on(listener: TcpListener, script: impl Fn(usize, Wire) + Send + Sync + 'static) -> Self {
         let addr = listener.local_addr().unwrap();
         let accepted = Arc::new(AtomicUsize::new(0));
         let stops = Arc::new(AtomicBool::new(false));
@@ -87,14 +98,50 @@ pub struct Refusing {
 
 impl Refusing {
     pub fn new() -> Self {
-        let socket =
-            rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-                .unwrap();
-        rustix::net::sockopt::set_socket_reuseaddr(&socket, true).unwrap();
-        rustix::net::sockopt::set_socket_reuseport(&socket, true).unwrap();
-        rustix::net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let socket = bound((Ipv4Addr::LOCALHOST, 0).into());
         let addr = SocketAddr::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap();
         Self { addr, _socket: socket }
+    }
+
+    /// Another socket that is bound to the address.
+    fn another(&self) -> OwnedFd {
+        bound(self.addr)
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+/// A socket that shares its address with others.
+fn bound(addr: SocketAddr) -> OwnedFd {
+    let socket =
+        rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .unwrap();
+    rustix::net::sockopt::set_socket_reuseaddr(&socket, true).unwrap();
+    rustix::net::sockopt::set_socket_reuseport(&socket, true).unwrap();
+    rustix::net::bind(&socket, &addr).unwrap();
+    socket
+}
+
+/// An address that does not answer: its queue of connections is full, so that the kernel drops what would begin another.
+pub struct BlackHole {
+    addr: SocketAddr,
+    _socket: OwnedFd,
+    _queued: Vec<TcpStream>,
+}
+
+impl BlackHole {
+    pub fn new() -> Self {
+        let socket = bound((Ipv4Addr::LOCALHOST, 0).into());
+        rustix::net::listen(&socket, 0).unwrap();
+        let addr = SocketAddr::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap();
+        let mut queued = Vec::new();
+        while let Ok(one) = TcpStream::connect_timeout(&addr, Duration::from_millis(200)) {
+            queued.push(one);
+            assert!(queued.len() < 16, "a queue of no length takes all");
+        }
+        Self { addr, _socket: socket, _queued: queued }
     }
 
     pub fn addr(&self) -> SocketAddr {

@@ -17,7 +17,7 @@ pub mod process;
 pub mod successor;
 pub mod wire;
 
-pub use backend::{Backend, Refusing};
+pub use backend::{Backend, BlackHole, Refusing};
 pub use load::{Clients, Met};
 pub use measure::{raise_descriptor_limit, say, size};
 pub use process::Apex;
