@@ -62,6 +62,11 @@ impl Buffers {
         Some(self.large.take().unwrap_or_else(allocate_large))
     }
 
+    /// Large buffers in use.
+    pub fn large_used(&self) -> usize {
+        self.large_used
+    }
+
     /// Takes a buffer back. One that grew for a large head goes back to the allocator.
     pub fn give(&mut self, mut bytes: Vec<u8>) {
         let free = match bytes.capacity() {

@@ -143,6 +143,23 @@ impl Lines {
     }
 }
 
+/// The lines of one worker, taken by whoever asks for them: a log without a thread that writes it.
+#[derive(Debug)]
+pub struct Tail(Arc<Shared>);
+
+impl Tail {
+    /// A worker's end, and this one.
+    pub fn pair() -> (Lines, Self) {
+        let shared = Arc::new(Shared::new());
+        (Lines::new(Arc::clone(&shared)), Self(shared))
+    }
+
+    /// The batch of lines that has waited longest.
+    pub fn take(&self) -> Option<Vec<u8>> {
+        self.0.take()
+    }
+}
+
 fn empty_batch() -> Vec<u8> {
     Vec::with_capacity(BATCH_BYTES_ROOM)
 }

@@ -9,6 +9,7 @@ use crate::base::{Address, Key, Tick};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 use rustix::fd::{AsFd, AsRawFd};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -108,6 +109,11 @@ impl System for Kernel {
 
     fn now(&mut self) -> Tick {
         self.epoch.now()
+    }
+
+    fn chance(&mut self) -> u64 {
+        // The standard library's hasher has keys from the system.
+        RandomState::new().build_hasher().finish()
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the clock that others are given")]

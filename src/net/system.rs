@@ -76,6 +76,9 @@ pub trait System {
     /// The time on the process clock, which never goes back. It begins after tick 0.
     fn now(&mut self) -> Tick;
 
+    /// A number that nobody foretells; asked once a worker. Two workers, and two processes, begin apart.
+    fn chance(&mut self) -> u64;
+
     /// The time of day.
     fn wall(&mut self) -> SystemTime;
 

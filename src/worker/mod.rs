@@ -12,6 +12,7 @@ mod clock;
 mod dial;
 mod drive;
 mod failures;
+mod held;
 mod idle;
 mod listen_group;
 mod low_water;
@@ -25,6 +26,7 @@ mod trim;
 mod wheel;
 
 pub use crate::net::Epoch;
+pub use held::Held;
 pub use listen_group::{Bound, ListenChange, ListenGroup, Mailbox, Ownership};
 pub use reactor::{Handle, Setup, Turn, Worker, spawn};
 pub use resources::Report;

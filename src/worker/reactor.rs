@@ -22,7 +22,6 @@ use crate::net::system::{EVENTS_MAX, Event, Poll};
 use crate::net::{self, Epoch, Kernel, System, Waker};
 use arc_swap::{ArcSwap, Cache};
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -150,6 +149,7 @@ impl<S: System> Worker<S> {
     /// A listener cannot be registered.
     pub fn new(mut system: S, setup: Setup<S::Listener>, mailbox: Mailbox<S::Listener>) -> Self {
         let clock = Clock::new(&mut system);
+        let random = Random::new(system.chance());
         let mut cache = Cache::new(Arc::clone(&setup.shared.snapshot));
         let mut resources = Resources {
             number: setup.number,
@@ -166,8 +166,7 @@ impl<S: System> Worker<S> {
             wheel: Wheel::new(),
             low_water_waits: VecDeque::with_capacity(mapped::<(Tick, Key)>()),
             tcache_floor: TcacheFloor::new(),
-            // The standard library's hasher has keys from the system: two workers, and two processes, begin apart.
-            random: Random::new(RandomState::new().build_hasher().finish()),
+            random,
             counters: setup.counters,
             lines: setup.lines,
             report: setup.report,

@@ -144,6 +144,11 @@ impl<T: Copy> Wheel<T> {
         self.first_filled().map_or(Tick::NEVER, |number| Tick(number * SLOT_US))
     }
 
+    /// Entries that have an owner.
+    pub(super) fn owned(&self) -> usize {
+        self.nodes.len() - self.free_count
+    }
+
     /// It has room for many more entries than there are. Where entries that are left stand at its end, so that giving back did
     /// little, that is not tried again before many more were freed.
     pub(super) fn has_surplus(&self) -> bool {
