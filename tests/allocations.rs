@@ -180,7 +180,7 @@ fn count(origins: &[SocketAddr], access_log: AccessLog, name: &str, request: &st
         lines: log.lines(),
         report: |words| panic!("{words}"),
     };
-    let worker = worker::spawn(setup, Epoch::start(), || {}, || {}).unwrap();
+    let worker = worker::spawn(setup, Epoch::start(), || {}, |_| {}).unwrap();
     shared.set_phase(Phase::Serving);
     worker.wake();
     let mut client = Client::connect(address, request.to_owned());

@@ -302,7 +302,7 @@ fn a_request_that_comes_while_it_leaves_is_answered_and_said_to_be_the_last() {
         client.expect_end();
     }
     assert_eq!(apex.exit().code(), Some(0));
-    assert!(apex.stderr.all().iter().any(|line| line.contains("left, 0 exchange(s) cut")));
+    assert!(apex.stderr.all().iter().any(|line| line.contains("left, all exchanges finished")));
 }
 
 /// Requests on connections at rest that arrive in the same moment as the signal are answered, not reset.
@@ -404,7 +404,7 @@ fn a_delayed_end_serves_on_until_then() {
     assert_eq!(apex.exit().code(), Some(0));
     let took = began.elapsed();
     assert!(took >= Duration::from_millis(2500) && took < Duration::from_secs(8), "{took:?}");
-    assert!(apex.stderr.all().iter().any(|line| line.contains("left, 0 exchange(s) cut")));
+    assert!(apex.stderr.all().iter().any(|line| line.contains("left, all exchanges finished")));
 }
 
 #[test]

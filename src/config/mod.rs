@@ -17,7 +17,8 @@ pub use source::FILE_BYTES_MAX;
 
 use crate::route::spec::RouteSpec;
 use std::hash::{DefaultHasher, Hasher};
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// A file that was checked. Whatever is in it can be run.
 ///
@@ -42,19 +43,47 @@ pub fn keys() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
 /// A file that cannot be read (missing, a directory, over [`FILE_BYTES_MAX`] octets, not UTF-8), or everything that is wrong
 /// with what it says.
 pub fn load(path: &Path) -> Result<Config, Problems> {
-    load_marked(path).0
+    Text::read(path, Accept::Any).parse()
 }
 
-/// As [`load`], with the mark of what was read.
-pub fn load_marked(path: &Path) -> (Result<Config, Problems>, Option<Mark>) {
-    let file = path.display().to_string();
-    let bytes = source::read(path);
-    let mark = bytes.as_deref().ok().map(Mark::of);
-    let config = match source::text(path, bytes) {
-        Ok(text) => parse(&text, &file),
-        Err(problem) => Err(Problems { file, told: vec![problem], untold: 0 }),
-    };
-    (config, mark)
+/// Which kinds of file are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accept {
+    /// All but directories: `--check` may be given a pipe.
+    Any,
+    /// Regular files alone: a running process waits for no FIFO.
+    Regular,
+}
+
+/// What was read of a file, to be parsed.
+#[derive(Debug)]
+pub struct Text {
+    path: PathBuf,
+    bytes: io::Result<Vec<u8>>,
+}
+
+impl Text {
+    /// Reads the file at `path`. What is wrong with it is told when it is parsed.
+    pub fn read(path: &Path, accept: Accept) -> Self {
+        Self { path: path.to_path_buf(), bytes: source::read(path, accept) }
+    }
+
+    /// The mark of what was read; none where it could not be read.
+    pub fn mark(&self) -> Option<Mark> {
+        self.bytes.as_deref().ok().map(Mark::of)
+    }
+
+    /// Checks it.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn parse(&self) -> Result<Config, Problems> {
+        let file = self.path.display().to_string();
+        match source::text(&self.path, self.bytes.as_deref()) {
+            Ok(text) => parse(text, &file),
+            Err(problem) => Err(Problems { file, told: vec![problem], untold: 0 }),
+        }
+    }
 }
 
 /// Tells what a file reads from what it read before, without keeping either.
@@ -68,9 +97,9 @@ impl Mark {
         Self(hasher.finish())
     }
 
-    /// Of the file as it is now; none where it cannot be read.
+    /// Of the regular file as it is now; none where it cannot be read.
     pub fn read(path: &Path) -> Option<Self> {
-        source::read(path).ok().map(|bytes| Self::of(&bytes))
+        Text::read(path, Accept::Regular).mark()
     }
 }
 

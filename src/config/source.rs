@@ -1,6 +1,8 @@
 //! The text of a file and the places in it: lines, columns, and what of a line is shown. It never knows what the text means.
 
+use super::Accept;
 use super::error::{Place, Problem};
+use crate::net::file::open_regular;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
@@ -15,6 +17,9 @@ const SHOWN_CHARS_MAX: usize = 160;
 
 /// Characters shown before the place where a line is cut.
 const SHOWN_CHARS_BEFORE: usize = 60;
+
+/// Octets behind a place that can be shown: a character has four at most.
+const SHOWN_BYTES_AFTER: usize = 4 * (SHOWN_CHARS_MAX + 1);
 
 /// A text with its lines found.
 #[derive(Debug)]
@@ -87,10 +92,10 @@ fn shown(line: &str, number: usize, before: usize, marked: usize) -> Place {
 }
 
 /// What was read of the file at `path` as a text, or why it is none.
-pub(super) fn text(path: &Path, bytes: io::Result<Vec<u8>>) -> Result<String, Problem> {
+pub(super) fn text<'b>(path: &Path, bytes: Result<&'b [u8], &io::Error>) -> Result<&'b str, Problem> {
     let bytes = bytes.map_err(|error| Problem {
         place: None,
-        what: format!("cannot read `{}`: {}", path.display(), plain(&error)),
+        what: format!("cannot read `{}`: {}", path.display(), plain(error)),
         hint: match error.kind() {
             io::ErrorKind::NotFound => "name the file with `--config FILE`".to_owned(),
             _ => String::new(),
@@ -103,10 +108,12 @@ pub(super) fn text(path: &Path, bytes: io::Result<Vec<u8>>) -> Result<String, Pr
             hint: "is it the right file?".to_owned(),
         });
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        // Up to the broken octet both texts are the same, so that the place is right in what is shown.
-        let readable = String::from_utf8_lossy(error.as_bytes());
+    std::str::from_utf8(bytes).map_err(|error| {
+        let at = error.valid_up_to();
+        // Up to the broken octet both texts are the same, so that the place is right in what is shown. No line that is shown is
+        // long, so that the rest need not be read.
+        let shown = &bytes[..bytes.len().min(at.saturating_add(SHOWN_BYTES_AFTER))];
+        let readable = String::from_utf8_lossy(shown);
         let mark = if readable.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         let start = at.saturating_sub(mark);
         Problem {
@@ -118,8 +125,11 @@ pub(super) fn text(path: &Path, bytes: io::Result<Vec<u8>>) -> Result<String, Pr
 }
 
 /// Reads the file at `path`, an octet more than allowed at most.
-pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
+pub(super) fn read(path: &Path, accept: Accept) -> io::Result<Vec<u8>> {
+    let file = match accept {
+        Accept::Regular => open_regular(path)?,
+        Accept::Any => File::open(path)?,
+    };
     if file.metadata()?.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }

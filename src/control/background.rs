@@ -1,13 +1,16 @@
 //! Heavy work aside of the workers, in threads that wait behind them for the processor: reading and compiling a large file, and
 //! freeing what was in force before. Either takes a tenth of a second and more for a hundred thousand routes.
 
-use crate::config::{self, Config, Mark, Problems};
+use super::event::{Event, Job};
+use super::publish::prepare;
+use crate::config::{Accept, Config, Mark, Problems, Text};
 use crate::net::process;
 use crate::worker::Snapshot;
 use std::io;
 use std::panic::resume_unwind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
@@ -18,8 +21,62 @@ const LOOK_FIRST: Duration = Duration::from_millis(10);
 /// How seldom it is looked at last, where an exchange under way holds an old version for long.
 const LOOK_LAST: Duration = Duration::from_secs(10);
 
+/// Reloads that are at work at a time. One is, unless a file system hangs: then earlier ones were given up.
+const RELOADS_MAX: usize = 4;
+
+/// Reloads that are at work.
+static RELOADS: AtomicUsize = AtomicUsize::new(0);
+
+/// What a reload is made from.
+pub(super) struct Reload {
+    pub(super) job: Job,
+    pub(super) path: PathBuf,
+    /// What is in force.
+    pub(super) config: Arc<Config>,
+    pub(super) snapshot: Arc<Snapshot>,
+    /// The descriptor limit.
+    pub(super) descriptors: u64,
+}
+
+impl Reload {
+    /// Reads the file, parses and compiles it in a thread of its own: [`Event::FileRead`] and [`Event::Compiled`] follow, unless
+    /// the file system hangs.
+    ///
+    /// # Errors
+    /// In words: no thread is left, or too many wait for the file system.
+    pub(super) fn start(self, events: Sender<Event>) -> Result<(), String> {
+        if RELOADS.fetch_add(1, Ordering::Relaxed) >= RELOADS_MAX {
+            RELOADS.fetch_sub(1, Ordering::Relaxed);
+            return Err(String::from("earlier reads of the file have not ended yet"));
+        }
+        let thread = thread::Builder::new().name("reload".to_owned()).spawn(move || {
+            process::step_back();
+            self.run(&events);
+            RELOADS.fetch_sub(1, Ordering::Relaxed);
+        });
+        thread.map(drop).map_err(|error| {
+            RELOADS.fetch_sub(1, Ordering::Relaxed);
+            format!("no thread is left: {error}")
+        })
+    }
+
+    fn run(self, events: &Sender<Event>) {
+        let text = Text::read(&self.path, Accept::Regular);
+        let mark = text.mark();
+        let _ = events.send(Event::FileRead(self.job));
+        let parsed = parse(&text);
+        drop(text);
+        let prepared =
+            parsed.map(|config| Box::new(prepare(config, &self.config, &self.snapshot, self.descriptors)));
+        let job = self.job;
+        // The last to let go of a version would free it: that is the work of the thread that is there for it.
+        drop(self);
+        let _ = events.send(Event::Compiled(job, prepared, mark));
+    }
+}
+
 /// Does some work in a thread of its own that waits behind all others, and waits for it. It is done here where no thread is left.
-pub(super) fn aside<T: Send>(work: impl Fn() -> T + Sync) -> T {
+fn aside<T: Send>(work: impl Fn() -> T + Sync) -> T {
     thread::scope(|scope| {
         let apart = thread::Builder::new().name("reload".to_owned()).spawn_scoped(scope, || {
             process::step_back();
@@ -33,18 +90,21 @@ pub(super) fn aside<T: Send>(work: impl Fn() -> T + Sync) -> T {
     })
 }
 
-/// Reads and checks the file aside.
-///
-/// The allocator has a region of memory for each thread. That of the thread which parses is left to the system as a whole when
-/// what is kept is copied out of it: what it holds beside that, thirty times the file for a moment, would else stay in pieces
-/// between what is kept.
+/// Reads and checks the file, for a process that starts.
 ///
 /// # Errors
-/// As [`config::load_marked`].
+/// As [`crate::config::load`].
 pub fn load(path: &Path) -> (Result<Config, Problems>, Option<Mark>) {
-    let (parsed, mark) = aside(|| config::load_marked(path));
-    let Ok(config) = &parsed else { return (parsed, mark) };
-    (Ok(config.clone()), mark)
+    let text = Text::read(path, Accept::Any);
+    (parse(&text), text.mark())
+}
+
+/// Checks a text aside.
+///
+/// The allocator has a region of memory for each thread. That of the thread which parses is left to the system as a whole when
+/// what is kept is copied out of it: what it holds beside that would else stay in pieces between what is kept.
+fn parse(text: &Text) -> Result<Config, Problems> {
+    aside(|| text.parse()).map(|config| Config::clone(&config))
 }
 
 /// What was in force before, until nobody holds it any more.
@@ -57,7 +117,7 @@ pub(super) struct Reclaimer {
 struct Old {
     version: Arc<Snapshot>,
     /// Nobody else has it: it is here to be freed.
-    config: Config,
+    config: Arc<Config>,
 }
 
 impl Reclaimer {
@@ -72,7 +132,7 @@ impl Reclaimer {
     }
 
     /// Takes a version that is in force no more, and what it was made of.
-    pub(super) fn take(&self, version: Arc<Snapshot>, config: Config) {
+    pub(super) fn take(&self, version: Arc<Snapshot>, config: Arc<Config>) {
         let _ = self.old.send(Old { version, config });
     }
 }
@@ -117,7 +177,7 @@ mod tests {
         let (held, freed) = (Arc::clone(&version), Arc::downgrade(&version));
         let (old, received) = mpsc::channel();
         let retired = Reclaimer { old };
-        retired.take(version, config);
+        retired.take(version, Arc::new(config));
         let thread = thread::spawn(move || free(&received));
         // Here, as in a worker, it is let go of by another holder than the last.
         while Arc::strong_count(&held) != 2 {

@@ -10,6 +10,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
+/// Ports below need a privilege, unless the system was told otherwise (ip(7), `ip_unprivileged_port_start`).
+const PRIVILEGED_BELOW: u16 = 1024;
+
 /// The places that the process listens on.
 #[derive(Debug)]
 pub(super) struct Listeners {
@@ -98,7 +101,8 @@ impl Listeners {
                 Some(Passed { owner, sockets, .. }) => listeners.adopt(address.clone(), owner, sockets),
                 None => listeners.bind(address, &ports),
             };
-            let bound = bound.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+            let bound = bound
+                .map_err(|error| format!("cannot listen on {address}: {error}{}", hint(address, &error)))?;
             for (mine, bound) in by_worker.iter_mut().zip(bound) {
                 mine.extend(bound);
             }
@@ -249,6 +253,19 @@ impl Listeners {
         self.groups += 1;
         self.open.push(Open { asked, group, sockets: sockets.into() });
         Ok(by_worker)
+    }
+}
+
+/// What to do about an address that cannot be had, where that is known; it follows the error.
+pub(super) fn hint(address: &Address, error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied if address.ip().is_some_and(|one| one.port() < PRIVILEGED_BELOW) => {
+            " (a port below 1024 needs a privilege: `AmbientCapabilities=CAP_NET_BIND_SERVICE` in the unit, \
+             `setcap cap_net_bind_service=+ep` on the binary, or `sysctl net.ipv4.ip_unprivileged_port_start=80`)"
+        }
+        io::ErrorKind::AddrInUse => " (another program listens there: `ss -ltnp` names it)",
+        io::ErrorKind::AddrNotAvailable => " (this machine has no such address)",
+        _ => "",
     }
 }
 

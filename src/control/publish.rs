@@ -1,6 +1,6 @@
 //! What workers go by, made of a configuration and published to them.
 
-use super::resolve::Resolver;
+use crate::config::diff::ConfigDiff;
 use crate::config::{Config, Server};
 use crate::exchange::{AccessLog, RequestIds, Settings};
 use crate::route::table::Table;
@@ -46,12 +46,19 @@ fn rules_of(server: &Server) -> Settings {
     }
 }
 
-/// Another version, with the names of its backends asked for. It is in force once it is published.
-pub(super) fn prepare(config: &Config, shared: &Shared, resolver: &Resolver, descriptors: u64) -> Snapshot {
-    let previous = shared.snapshot.load_full();
-    let published = publish(config, Some(&previous), connections_allowed(descriptors));
-    resolver.resolve(&published);
-    published
+/// Another version, compiled, and what it changes. It is in force once it is published.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) config: Config,
+    pub(super) difference: ConfigDiff,
+    pub(super) version: Snapshot,
+}
+
+/// Compiles another version. It takes its time for a large table.
+pub(super) fn prepare(config: Config, before: &Config, previous: &Snapshot, descriptors: u64) -> Prepared {
+    let difference = ConfigDiff::between(before, &config);
+    let version = publish(&config, Some(previous), connections_allowed(descriptors));
+    Prepared { config, difference, version }
 }
 
 /// Puts another version in force, and gives back the one before, which exchanges may still go by. Workers take the new one up at

@@ -26,6 +26,11 @@ pub(super) fn info(words: Arguments<'_>) {
     let _ = orders().try_send(Order::Write(format!("apex: {words}\n")));
 }
 
+/// Tells a line about something that is not as it should be.
+pub(super) fn warn(words: Arguments<'_>) {
+    let _ = orders().try_send(Order::Write(format!("apex: warning: {words}\n")));
+}
+
 /// Tells a text of several lines as it is.
 pub(super) fn info_text(text: String) {
     let _ = orders().try_send(Order::Write(text));

@@ -1,132 +1,190 @@
-//! Names of backends, resolved in a thread of their own, again and again: a name that moves is followed, and one that does not
-//! resolve marks its backend down until it does.
+//! Names of backends, resolved again and again: a name that moves is followed, and a backend is usable as soon as its name is
+//! answered for.
+//!
+//! One thread keeps the names ([`names`] says when each is due) and never looks one up itself: each look-up is a thread of its own,
+//! for `getaddrinfo` blocks for as long as the name's server is silent.
 
-use super::report::info;
-use crate::base::Address;
+mod names;
+
+use super::report::{info, warn};
+use crate::metrics::Registry;
 use crate::route::backend::Backend;
-use crate::worker::Snapshot;
-use arc_swap::ArcSwap;
-use std::collections::HashSet;
+use crate::worker::Epoch;
+use names::{Change, Names};
+use std::any::Any;
 use std::io;
-use std::net::ToSocketAddrs;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-/// How often names are resolved again. The system's resolver does not info how long an answer holds.
-const AGAIN: Duration = Duration::from_secs(10);
+/// How long the upgrade waits for the addresses that it hands over: the thread that keeps them never blocks.
+const KNOWN_WAIT: Duration = Duration::from_secs(1);
 
-/// How often while a name does not resolve.
-const AGAIN_SOON: Duration = Duration::from_secs(1);
+/// How long a version waits for the first answers for its new names before it goes in force. Each backend is usable as soon as its
+/// name is answered for, later too.
+pub(super) const NAMES_WAIT: Duration = Duration::from_secs(1);
 
-/// The start waits so long for the first answers: without them the first requests would be refused for nothing.
-const FIRST_WAIT: Duration = Duration::from_secs(2);
+/// Names without an answer that are named to the operator.
+const SILENT_MAX: usize = 10;
 
-/// The thread that resolves.
-#[derive(Debug)]
+/// A name with its addresses.
+pub(super) type Known = (String, Vec<IpAddr>);
+
+/// Looks a name up, for as long as that takes.
+type LookUp = fn(&str) -> io::Result<Vec<IpAddr>>;
+
+/// The thread that keeps the names.
+#[derive(Debug, Clone)]
 pub(super) struct Resolver {
     orders: Sender<Order>,
 }
 
-/// Backends whose names are wanted at once.
-#[derive(Debug)]
-struct Order {
-    backends: Vec<Arc<Backend>>,
-    /// Nothing is ever sent: it is dropped when they are resolved.
-    done: Sender<()>,
+enum Order {
+    /// Backends of a version that may be published next, or is.
+    Follow {
+        backends: Vec<Arc<Backend>>,
+        /// Dropped when every name that was not known before has been answered for.
+        answered: Arc<dyn Any + Send + Sync>,
+    },
+    /// What is known of every name.
+    Tell(Sender<Vec<Known>>),
+    /// What a look-up came to.
+    Answered { host: String, result: io::Result<Vec<IpAddr>> },
 }
 
 impl Resolver {
-    /// Starts the thread. It keeps the names of whatever is published.
+    /// Starts the thread. `known` is what the process before knew: its backends are usable at once, and the names are asked for
+    /// again.
     ///
     /// # Errors
     /// No thread is left.
-    pub(super) fn start(published: Arc<ArcSwap<Snapshot>>) -> io::Result<Self> {
+    pub(super) fn start(known: Vec<Known>, registry: Arc<Registry>) -> io::Result<Self> {
+        Self::start_with(known, registry, look_up)
+    }
+
+    fn start_with(known: Vec<Known>, registry: Arc<Registry>, look_up: LookUp) -> io::Result<Self> {
         let (orders, received) = mpsc::channel();
-        std::thread::Builder::new().name("resolver".to_owned()).spawn(move || run(&published, &received))?;
+        let mut keeper = Keeper {
+            names: Names::new(known),
+            orders: orders.clone(),
+            look_up,
+            registry,
+            epoch: Epoch::start(),
+        };
+        std::thread::Builder::new().name("resolver".to_owned()).spawn(move || keeper.run(&received))?;
         Ok(Self { orders })
     }
 
-    /// Resolves the names in a version that were never resolved, and waits for it, within bounds: before that version is
-    /// published, so that no request is refused for a name that was merely not asked for yet.
-    pub(super) fn resolve(&self, version: &Snapshot) {
-        let unknown: Vec<_> =
-            version.table.backends().filter(|backend| !backend.is_resolved()).cloned().collect();
-        if unknown.is_empty() {
-            // Not to wait for a thread that may be at a name which nobody answers for.
-            return;
-        }
-        let (done, resolved) = mpsc::channel();
-        let order = Order { backends: unknown, done };
-        if self.orders.send(order).is_ok() {
-            let _ = resolved.recv_timeout(FIRST_WAIT);
-        }
+    /// Resolves the names of these backends for as long as they live. What is known of a name is given to them at once; `answered`
+    /// is dropped when every other name has been answered for.
+    pub(super) fn follow(&self, backends: Vec<Arc<Backend>>, answered: Arc<dyn Any + Send + Sync>) {
+        let _ = self.orders.send(Order::Follow { backends, answered });
+    }
+
+    /// The names with an address. It waits for the thread that keeps them, so it is not for the control thread.
+    pub(super) fn known(&self) -> Vec<Known> {
+        let (tell, told) = mpsc::channel();
+        let asked = self.orders.send(Order::Tell(tell));
+        asked.ok().and_then(|()| told.recv_timeout(KNOWN_WAIT).ok()).unwrap_or_default()
     }
 }
 
-fn run(published: &ArcSwap<Snapshot>, orders: &Receiver<Order>) {
-    // Names that were told of, so that each failure is told once.
-    let mut told = HashSet::new();
-    let mut pause = Some(AGAIN_SOON);
-    loop {
-        let order = match pause {
-            Some(pause) => orders.recv_timeout(pause),
-            None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        match order {
-            Ok(Order { backends, done }) => {
-                for backend in &backends {
-                    resolve(backend, &mut told);
+/// What the thread owns.
+struct Keeper {
+    names: Names,
+    /// For the threads that look names up.
+    orders: Sender<Order>,
+    look_up: LookUp,
+    registry: Arc<Registry>,
+    epoch: Epoch,
+}
+
+impl Keeper {
+    /// Goes on until the process ends: this thread holds a sender itself.
+    fn run(&mut self, received: &Receiver<Order>) {
+        loop {
+            let now = self.epoch.now();
+            while let Some(host) = self.names.next_to_ask(now) {
+                self.ask(&host);
+            }
+            let order = match self.names.next_look(now) {
+                Some(pause) => received.recv_timeout(pause),
+                None => received.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match order {
+                Ok(Order::Follow { backends, answered }) => {
+                    self.names.follow(&backends, &answered, self.epoch.now());
                 }
-                drop(done);
-                pause = Some(AGAIN_SOON);
+                Ok(Order::Tell(tell)) => {
+                    let _ = tell.send(self.names.known());
+                }
+                Ok(Order::Answered { host, result }) => self.answered(&host, result),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
             }
-            Err(RecvTimeoutError::Timeout) => pause = resolve_again(&published.load(), &mut told),
-            Err(RecvTimeoutError::Disconnected) => return,
         }
     }
-}
 
-/// One round over all names; says when the next is due, if there are names at all.
-fn resolve_again(current: &Snapshot, told: &mut HashSet<String>) -> Option<Duration> {
-    let named = || current.table.backends().filter(|backend| backend.needs_resolving());
-    named().for_each(|backend| resolve(backend, told));
-    named().next()?;
-    Some(if named().all(|backend| backend.is_resolved()) { AGAIN } else { AGAIN_SOON })
-}
-
-/// Resolves one name; says so where that changes anything.
-fn resolve(backend: &Backend, told: &mut HashSet<String>) {
-    let was_resolved = backend.is_resolved();
-    let before = backend.addresses();
-    let host = backend.address.host.as_str();
-    match (host, backend.address.port).to_socket_addrs() {
-        Ok(found) => {
-            let mut addresses: Vec<Address> = found.map(Address::from).collect();
-            addresses.sort_unstable();
-            addresses.dedup();
-            if before != addresses {
-                info(format_args!("backend {}: {host} is {}", backend.authority, listed(&addresses)));
-            }
-            told.remove(&backend.authority);
-            backend.resolved(&addresses);
+    /// Looks a name up in a thread of its own.
+    fn ask(&mut self, host: &str) {
+        let (orders, asked, look_up) = (self.orders.clone(), host.to_owned(), self.look_up);
+        let spawned = std::thread::Builder::new().name("look-up".to_owned()).spawn(move || {
+            let result = look_up(&asked);
+            let _ = orders.send(Order::Answered { host: asked, result });
+        });
+        if let Err(error) = spawned {
+            self.answered(host, Err(error));
         }
-        Err(error) => {
-            // What it resolved to before is worth more than nothing: a resolver that is down takes no backend with it.
-            let state = if was_resolved { "its last addresses are kept" } else { "it is down until it does" };
-            if told.insert(backend.authority.clone()) {
-                info(format_args!(
-                    "backend {}: {host} does not resolve: {error}; {state}",
-                    backend.authority
-                ));
+    }
+
+    fn answered(&mut self, host: &str, result: io::Result<Vec<IpAddr>>) {
+        let counters = &self.registry.process;
+        let count = if result.is_ok() { &counters.lookups_answered } else { &counters.lookups_failed };
+        count.add(1);
+        let Some((authorities, change)) = self.names.answered(host, result, self.epoch.now()) else { return };
+        let backends = if authorities.len() == 1 { "backend" } else { "backends" };
+        let authorities = authorities.join(", ");
+        match change {
+            Change::Addresses(addresses) => {
+                info(format_args!("{backends} {authorities}: {host} is {}", listed(&addresses)));
+            }
+            Change::Failed { error, kept } => {
+                let state =
+                    if kept { "its last addresses are kept" } else { "requests get 503 until it does" };
+                warn(format_args!("{backends} {authorities}: {host} does not resolve: {error}; {state}"));
             }
         }
     }
 }
 
-fn listed(addresses: &[Address]) -> String {
-    let ips = addresses.iter().filter_map(Address::ip);
-    let texts: Vec<String> = ips.map(|address| address.ip().to_string()).collect();
+/// Tells which backends have no address yet: requests to them get 503 until their names are answered for.
+pub(super) fn say_silent<'a>(authorities: impl Iterator<Item = &'a str>) {
+    let silent: Vec<&str> = authorities.collect();
+    if silent.is_empty() {
+        return;
+    }
+    let more = match silent.len().checked_sub(SILENT_MAX) {
+        None | Some(0) => String::new(),
+        Some(more) => format!(" and {more} more"),
+    };
+    let named = silent[..silent.len().min(SILENT_MAX)].join(", ");
+    warn(format_args!(
+        "no address yet for {named}{more}: requests to them get 503 until their names resolve"
+    ));
+}
+
+/// The addresses of a name, each once, by the system's resolver.
+fn look_up(host: &str) -> io::Result<Vec<IpAddr>> {
+    let found = (host, 0).to_socket_addrs()?;
+    let mut addresses: Vec<IpAddr> = found.map(|address: SocketAddr| address.ip()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    Ok(addresses)
+}
+
+fn listed(addresses: &[IpAddr]) -> String {
+    let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     if texts.is_empty() { String::from("nothing") } else { texts.join(", ") }
 }
 
@@ -134,21 +192,61 @@ fn listed(addresses: &[Address]) -> String {
 mod tests {
     use super::*;
     use crate::config;
+    use crate::control::event::{Event, Job, Notice};
     use crate::control::publish::first;
 
+    const SOON: Duration = Duration::from_secs(10);
+
+    /// A name is answered for by its own words, and `silent` never within a test.
+    fn scripted(host: &str) -> io::Result<Vec<IpAddr>> {
+        match host {
+            "silent" => {
+                let (_held, never) = mpsc::channel::<()>();
+                let _ = never.recv_timeout(SOON * 6);
+                Err(io::ErrorKind::TimedOut.into())
+            }
+            "bad" => Err(io::ErrorKind::NotFound.into()),
+            _ => Ok(vec![IpAddr::from([127, 0, 0, 1])]),
+        }
+    }
+
+    fn backends(hosts: &[&str]) -> Vec<Arc<Backend>> {
+        let urls: Vec<String> =
+            hosts.iter().map(|host| format!("{{ url = \"http://{host}:9001\" }}")).collect();
+        let text = format!("[[routes]]\nname = \"a\"\nbackends = [{}]\n", urls.join(", "));
+        first(&config::parse(&text, "apex.toml").unwrap(), 1024).table.backends().cloned().collect()
+    }
+
     #[test]
-    fn nobody_waits_for_a_busy_resolver_without_a_name_to_ask_for() {
-        let (orders, received) = mpsc::channel();
-        let resolver = Resolver { orders };
-        let version = |url: &str| {
-            let text = format!("[[routes]]\nname = \"a\"\nbackends = [{{ url = \"{url}\" }}]\n");
-            first(&config::parse(&text, "apex.toml").unwrap(), 1024)
+    fn a_silent_name_delays_no_other() {
+        let registry = Arc::new(Registry::new(0));
+        let resolver = Resolver::start_with(Vec::new(), Arc::clone(&registry), scripted).unwrap();
+        let (events, received) = mpsc::channel();
+        let follow = |hosts: &[&str], job| {
+            let backends = backends(hosts);
+            resolver.follow(backends.clone(), Notice::of(&events, Event::NamesAnswered(Job(job))));
+            backends
         };
-        resolver.resolve(&version("http://127.0.0.1:9001"));
-        assert!(received.try_recv().is_err());
-        std::thread::scope(|scope| {
-            scope.spawn(|| resolver.resolve(&version("http://name:9001")));
-            assert_eq!(received.recv().map(|order| order.backends.len()), Ok(1));
-        });
+        let held = follow(&["silent", "bad"], 1);
+        let mut all_good = Vec::new();
+        for number in 2..10 {
+            let good = follow(&[&format!("good{number}")], number);
+            let answered = received.recv_timeout(SOON).unwrap();
+            assert!(matches!(answered, Event::NamesAnswered(job) if job == Job(number)), "{answered:?}");
+            assert!(good.iter().all(|backend| backend.is_resolved()));
+            all_good.extend(good);
+        }
+        let known = resolver.known();
+        assert!(known.iter().any(|(host, addresses)| host == "good9" && addresses.len() == 1), "{known:?}");
+        assert!(held.iter().all(|backend| !backend.is_resolved()));
+        assert_eq!((registry.process.lookups_answered.get(), registry.process.lookups_failed.get()), (8, 1));
+    }
+
+    #[test]
+    fn nothing_is_waited_for_without_a_name() {
+        let resolver = Resolver::start(Vec::new(), Arc::new(Registry::new(0))).unwrap();
+        let (events, received) = mpsc::channel();
+        resolver.follow(backends(&["127.0.0.1"]), Notice::of(&events, Event::NamesAnswered(Job(1))));
+        assert!(matches!(received.recv_timeout(SOON), Ok(Event::NamesAnswered(Job(1)))));
     }
 }

@@ -1,27 +1,33 @@
 //! The proxy from its start to its end: what is started, in which order, and who watches over it.
 
 use super::background::Reclaimer;
-use super::event::{self, Event};
+use super::event::{self, Event, Job, Notice, Then};
 use super::event_loop::Control;
 use super::listeners::{Listeners, Start};
-use super::pid_file::Staged;
+use super::pid_file::PidFile;
 use super::publish::first;
-use super::report::{self, info};
-use super::resolve::Resolver;
+use super::report::{self, info, warn};
+use super::resolve::{NAMES_WAIT, Resolver};
 use super::service_manager::ServiceManager;
 use super::upgrade::executable::Executable;
-use super::upgrade::inherit::Inherited;
-use super::upgrade::protocol::Then;
-use crate::base::Address;
+use super::upgrade::inherit::{Inherited, Predecessor};
+use crate::base::{Address, Tick};
 use crate::config::{Config, Mark};
 use crate::log::writer::{Stopped, Writer};
-use crate::metrics::Counters;
+use crate::metrics::Registry;
 use crate::net::process;
 use crate::worker::{self, Bound, Epoch, Handle, Phase, Setup, Shared};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+/// The job that the start counts as.
+const START: Job = Job(0);
+
+/// How long the PID file may take to be written, or to be removed again: on a file system that hangs it is done without.
+pub(super) const PID_FILE_WAIT: Duration = Duration::from_secs(2);
 
 /// Serves with a checked configuration until the process is told to leave. `path` is its file, which a reload reads again; `known`
 /// the mark of what was read.
@@ -34,112 +40,327 @@ pub fn serve(
     known: Option<Mark>,
     inherited: Inherited,
 ) -> Result<ExitCode, String> {
-    let Inherited { passed, predecessor } = inherited;
-    let epoch = Epoch::start();
     let (events, received) = mpsc::channel();
     // Before a port is open: who finds it open may send a signal.
     event::listen_for_signals(events.clone())
         .map_err(|error| format!("signals cannot be handled: {error}"))?;
-    let program = Executable::of_this_process();
-    let descriptors = process::raise_descriptor_limit();
-    let count = match config.server.workers {
-        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        count => count,
-    };
-    let published = first(&config, descriptors);
-    let shared = Arc::new(Shared::new(published));
-    let resolver = Resolver::start(Arc::clone(&shared.snapshot))
-        .map_err(|error| format!("names cannot be resolved: {error}"))?;
-    resolver.resolve(&shared.snapshot.load());
-    let asked: Vec<_> = passed.iter().map(|one| one.asked.clone()).collect();
-    let Start { listeners, by_worker, unwanted } = Listeners::start(&config.server.listen, passed, count)?;
     let log = open_log()?;
-    let retired = Reclaimer::start().map_err(|error| format!("no thread is left: {error}"))?;
-    let workers = start_workers(by_worker, epoch, &shared, &log, &events)?;
-    let pid_file = Staged::write(config.server.pid_file.as_deref())?;
-    let then = match &predecessor {
-        Some(predecessor) => predecessor.await_go(unwanted, &events, &received)?,
-        None => alone(&asked, &unwanted, &events),
+    let pid_file = PidFile::new(path, events.clone());
+    let mut starting = Starting { received, events, pid_file, epoch: Epoch::start(), seen: Seen::default() };
+    let result = match starting.start(config, inherited, &log) {
+        Ok(Started::Serving(serving)) => {
+            let Starting { received, events, pid_file, epoch, .. } = starting;
+            Ok(serving.control(path, known, pid_file, epoch, (events, received)).run())
+        }
+        Ok(Started::ToldToLeave) => {
+            info(format_args!("left before anything was served"));
+            starting.clean_up();
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(words) => {
+            starting.clean_up();
+            return Err(words);
+        }
     };
-    listeners.take_over();
-    shared.set_phase(Phase::Serving);
-    workers.iter().for_each(Handle::wake);
-    let pid_file = pid_file.put();
-    if then == Then::Reload {
-        let _ = events.send(Event::Reload);
-    }
-    if let Some(predecessor) = predecessor {
-        predecessor.done();
-    }
-    let control = Control {
-        path,
-        known,
-        config,
-        shared,
-        resolver,
-        listeners,
-        retired,
-        workers,
-        program,
-        upgrade: None,
-        pid_file,
-        manager: ServiceManager::from_env(),
-        descriptors,
-        events,
-        received,
-    };
-    say_serving(&control.config, count);
-    let code = control.run();
     if log.stop() == Stopped::Abandoned {
-        info(format_args!("the access log is stuck: its last lines are lost"));
+        warn(format_args!("the access log is stuck: its last lines are lost"));
     }
     report::finish();
-    Ok(code)
-}
-/// There is no process whose place is taken: the one that passed sockets down, if any, keeps them.
-fn alone(asked: &[Address], unwanted: &[usize], events: &Sender<Event>) -> Then {
-    for address in unwanted.iter().filter_map(|&index| asked.get(index)) {
-        info(format_args!("the inherited listener on {address} stands not in `listen`: it is closed"));
-    }
-    let _ = events.send(Event::Alone);
-    Then::Serve
+    result
 }
 
-/// Starts the workers, and waits until each has registered its listeners. They accept nobody yet.
-fn start_workers(
-    by_worker: Vec<Vec<Bound>>,
+/// A process that starts: it listens to events like one that serves, so that a signal is heard at once.
+struct Starting {
+    received: Receiver<Event>,
+    events: Sender<Event>,
+    pid_file: PidFile,
     epoch: Epoch,
-    shared: &Arc<Shared>,
-    log: &Writer,
-    events: &Sender<Event>,
-) -> Result<Vec<Handle>, String> {
-    let (tell_begun, all_begun) = mpsc::channel();
-    let mut workers = Vec::new();
-    for (number, listeners) in by_worker.into_iter().enumerate() {
-        let setup = Setup {
-            number,
+    seen: Seen,
+}
+
+/// What has been heard so far.
+#[derive(Default)]
+struct Seen {
+    workers_begun: usize,
+    names_answered: bool,
+    pid_file: Option<Result<(), String>>,
+    go: Option<Then>,
+    /// A reload was asked for meanwhile.
+    reload: bool,
+    /// There is no other process, or not any more.
+    alone: bool,
+}
+
+/// How a start ended.
+enum Started {
+    Serving(Box<Serving>),
+    ToldToLeave,
+}
+
+/// Why a start does not go on.
+enum Stop {
+    ToldToLeave,
+    Failed(String),
+}
+
+/// What was started.
+struct Serving {
+    config: Config,
+    shared: Arc<Shared>,
+    resolver: Resolver,
+    registry: Arc<Registry>,
+    listeners: Listeners,
+    reclaimer: Reclaimer,
+    workers: Vec<Handle>,
+    program: Option<Executable>,
+    descriptors: u64,
+}
+
+impl Starting {
+    fn start(&mut self, config: Config, inherited: Inherited, log: &Writer) -> Result<Started, String> {
+        let Inherited { passed, names, predecessor } = inherited;
+        let program = Executable::of_this_process();
+        let descriptors = process::raise_descriptor_limit();
+        let count = match config.server.workers {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            count => count,
+        };
+        let registry = Arc::new(Registry::new(count));
+        let shared = Arc::new(Shared::new(first(&config, descriptors)));
+        let resolver = Resolver::start(names, Arc::clone(&registry))
+            .map_err(|error| format!("names cannot be resolved: {error}"))?;
+        let backends = shared.snapshot.load().table.backends().cloned().collect();
+        resolver.follow(backends, Notice::of(&self.events, Event::NamesAnswered(START)));
+        let asked: Vec<Address> = passed.iter().map(|one| one.asked.clone()).collect();
+        let Start { listeners, by_worker, unwanted } =
+            Listeners::start(&config.server.listen, passed, count)?;
+        let reclaimer = Reclaimer::start().map_err(|error| format!("no thread is left: {error}"))?;
+        let workers = self.start_workers(by_worker, &shared, &registry, log)?;
+        if !self.pid_file.stage(START, config.server.pid_file.as_deref()) {
+            self.seen.pid_file = Some(Ok(()));
+        }
+        let serving = Serving {
+            config,
+            shared,
+            resolver,
+            registry,
             listeners,
-            shared: Arc::clone(shared),
-            counters: Arc::new(Counters::default()),
-            lines: log.lines(),
-            report: |words| info(format_args!("{words}")),
+            reclaimer,
+            workers,
+            program,
+            descriptors,
         };
-        let (tell_begun, events) = (tell_begun.clone(), events.clone());
-        let begun = move || {
-            let _ = tell_begun.send(());
-        };
-        let left = move || {
-            let _ = events.send(Event::WorkerLeft);
-        };
-        let worker = worker::spawn(setup, epoch, begun, left)
-            .map_err(|error| format!("worker {number} cannot start: {error}"))?;
-        workers.push(worker);
+        match self.go_on(&serving, predecessor, &asked, unwanted) {
+            Ok(()) => Ok(Started::Serving(Box::new(serving))),
+            Err(Stop::ToldToLeave) => Ok(Started::ToldToLeave),
+            Err(Stop::Failed(words)) => Err(words),
+        }
     }
-    drop(tell_begun);
-    if all_begun.iter().count() < workers.len() {
-        return Err(String::from("a worker cannot begin"));
+
+    /// From where everything was begun to where it serves.
+    fn go_on(
+        &mut self,
+        serving: &Serving,
+        predecessor: Option<Predecessor>,
+        asked: &[Address],
+        unwanted: Vec<usize>,
+    ) -> Result<(), Stop> {
+        let count = serving.workers.len();
+        self.await_that(Tick::NEVER, |seen| seen.workers_begun == count)?;
+        if !self.await_that(self.in_time(PID_FILE_WAIT), |seen| seen.pid_file.is_some())? {
+            return Err(Stop::Failed(String::from("the PID file cannot be written: its file system hangs")));
+        }
+        if let Some(Err(words)) = self.seen.pid_file.take() {
+            return Err(Stop::Failed(words));
+        }
+        let silent = self.in_time(NAMES_WAIT);
+        if !self.await_that(silent, |seen| seen.names_answered)? {
+            say_silent(serving);
+        }
+        let then = if let Some(predecessor) = &predecessor {
+            self.take_over(predecessor, unwanted)?
+        } else {
+            say_unwanted(asked, &unwanted);
+            self.seen.alone = true;
+            Then::Serve
+        };
+        serving.listeners.take_over();
+        serving.shared.set_phase(Phase::Serving);
+        serving.workers.iter().for_each(Handle::wake);
+        if self.pid_file.put(START) {
+            self.await_that(self.in_time(PID_FILE_WAIT), |seen| seen.pid_file.is_some())?;
+            if let Some(Err(words)) = self.seen.pid_file.take() {
+                warn(format_args!("{words}"));
+            }
+        }
+        // The service manager is told by the control thread, and only then reads what comes of a reload.
+        if self.seen.alone {
+            let _ = self.events.send(Event::Alone);
+        }
+        if then == Then::Reload || self.seen.reload {
+            let _ = self.events.send(Event::Reload);
+        }
+        if let Some(predecessor) = predecessor {
+            predecessor.done();
+        }
+        say_serving(&serving.config, count);
+        Ok(())
     }
-    Ok(workers)
+
+    /// Waits until the process before lets this one accept.
+    fn take_over(&mut self, predecessor: &Predecessor, unwanted: Vec<usize>) -> Result<Then, Stop> {
+        predecessor.ready(unwanted, &self.events).map_err(Stop::Failed)?;
+        // Told to leave, this one is of no use: the process before serves on.
+        let told = |stop| match stop {
+            Stop::ToldToLeave => Stop::Failed(String::from("told to leave before anything was served")),
+            Stop::Failed(words) => Stop::Failed(words),
+        };
+        self.await_that(Tick::NEVER, |seen| seen.go.is_some()).map_err(told)?;
+        Ok(self.seen.go.take().unwrap_or(Then::Serve))
+    }
+
+    /// Starts the workers. Each tells when it has registered its listeners; they accept nobody yet.
+    fn start_workers(
+        &self,
+        by_worker: Vec<Vec<Bound>>,
+        shared: &Arc<Shared>,
+        registry: &Registry,
+        log: &Writer,
+    ) -> Result<Vec<Handle>, String> {
+        let mut workers = Vec::new();
+        for (number, (listeners, counters)) in by_worker.into_iter().zip(registry.workers()).enumerate() {
+            let setup = Setup {
+                number,
+                listeners,
+                shared: Arc::clone(shared),
+                counters: Arc::clone(counters),
+                lines: log.lines(),
+                report: |words| warn(format_args!("{words}")),
+            };
+            let (begun, left) = (self.events.clone(), self.events.clone());
+            let begun = move || {
+                let _ = begun.send(Event::WorkerBegun);
+            };
+            let left = move |cut| {
+                let _ = left.send(Event::WorkerLeft { number, cut });
+            };
+            let worker = worker::spawn(setup, self.epoch, begun, left)
+                .map_err(|error| format!("worker {number} cannot start: {error}"))?;
+            workers.push(worker);
+        }
+        Ok(workers)
+    }
+
+    fn in_time(&self, wait: Duration) -> Tick {
+        self.epoch.now().after(wait)
+    }
+
+    /// Listens until something is so; false where it is not so in time.
+    fn await_that(&mut self, until: Tick, is_so: impl Fn(&Seen) -> bool) -> Result<bool, Stop> {
+        while !is_so(&self.seen) {
+            let left = Duration::from_micros(until.since_us(self.epoch.now()));
+            match self.received.recv_timeout(left) {
+                Ok(event) => self.hear(event)?,
+                Err(RecvTimeoutError::Timeout) => return Ok(false),
+                // Unheard of: this thread holds a sender itself.
+                Err(RecvTimeoutError::Disconnected) => return Err(Stop::ToldToLeave),
+            }
+        }
+        Ok(true)
+    }
+
+    fn hear(&mut self, event: Event) -> Result<(), Stop> {
+        let seen = &mut self.seen;
+        match event {
+            Event::WorkerBegun => seen.workers_begun += 1,
+            Event::NamesAnswered(_) => seen.names_answered = true,
+            Event::PidFileWritten(job, result) => {
+                if self.pid_file.settle(job, result.is_ok()) {
+                    seen.pid_file = Some(result);
+                }
+            }
+            Event::Go(Ok(then)) => seen.go = Some(then),
+            Event::Go(Err(words)) => return Err(Stop::Failed(words)),
+            Event::Reload => seen.reload = true,
+            Event::Leave => return Err(Stop::ToldToLeave),
+            Event::WorkerLeft { number, .. } => {
+                return Err(Stop::Failed(format!("worker {number} stopped unexpectedly")));
+            }
+            Event::Upgrade => info(format_args!("no upgrade: this process does not serve yet")),
+            Event::Alone => seen.alone = true,
+            Event::Report
+            | Event::FileChanged(_)
+            | Event::FileRead(_)
+            | Event::Compiled(..)
+            | Event::VersionTaken(_)
+            | Event::PidFileRemoved
+            | Event::Successor(..) => {}
+        }
+        Ok(())
+    }
+
+    /// Removes what a start that comes to nothing has left.
+    fn clean_up(&mut self) {
+        let until = self.in_time(PID_FILE_WAIT);
+        if !self.pid_file.remove() {
+            return;
+        }
+        loop {
+            let left = Duration::from_micros(until.since_us(self.epoch.now()));
+            match self.received.recv_timeout(left) {
+                Ok(Event::PidFileRemoved) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+impl Serving {
+    fn control(
+        self,
+        path: Option<&Path>,
+        known: Option<Mark>,
+        pid_file: PidFile,
+        epoch: Epoch,
+        (events, received): (Sender<Event>, Receiver<Event>),
+    ) -> Control<'_> {
+        Control {
+            path,
+            known,
+            config: Arc::new(self.config),
+            shared: self.shared,
+            resolver: self.resolver,
+            registry: self.registry,
+            listeners: self.listeners,
+            reclaimer: self.reclaimer,
+            workers: self.workers,
+            program: self.program,
+            manager: ServiceManager::from_env(),
+            descriptors: self.descriptors,
+            pid_file,
+            epoch,
+            events,
+            received,
+            stage: super::event_loop::Stage::Serving,
+            work: super::event_loop::Work::None,
+            jobs: START,
+            is_watched: false,
+        }
+    }
+}
+
+/// Tells which sockets that were passed down are not used: the process that passed them keeps them.
+fn say_unwanted(asked: &[Address], unwanted: &[usize]) {
+    for address in unwanted.iter().filter_map(|&index| asked.get(index)) {
+        info(format_args!("the inherited listener on {address} is not listed in `listen`: it is closed"));
+    }
+}
+
+/// Tells which names nobody has answered for yet.
+fn say_silent(serving: &Serving) {
+    let snapshot = serving.shared.snapshot.load();
+    let silent = snapshot.table.backends().filter(|backend| !backend.is_resolved());
+    super::resolve::say_silent(silent.map(|backend| backend.authority.as_str()));
 }
 
 fn say_serving(config: &Config, workers: usize) {

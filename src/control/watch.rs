@@ -1,7 +1,8 @@
 //! The thread that watches the configuration file.
 
 use super::event::Event;
-use super::report::info;
+use super::report::warn;
+use crate::config::Mark;
 use crate::net::watch::Watch;
 use crate::worker::Epoch;
 use std::io;
@@ -12,20 +13,25 @@ use std::time::Duration;
 /// A change is read when nothing more has happened for so long: an editor writes, renames and touches in a row.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// How often the file is looked at where its path leads nowhere, and nobody could info when it does again.
+/// How often the file is looked at where its path leads nowhere, and nobody could tell when it does again.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Watches the file, and tells when it may read otherwise than before. The first time is soon: it may have changed since it was
-/// read, and before it was watched.
+/// Watches the file in a thread of its own, and tells what it reads like when that may be otherwise than before. The first time is
+/// soon: it may have changed since it was read, and before it was watched.
 ///
 /// # Errors
-/// It cannot be watched, or no thread is left.
+/// No thread is left.
 pub(super) fn start(file: &Path, events: Sender<Event>) -> io::Result<()> {
-    let watch = Watch::file(file)?;
     let file = file.to_path_buf();
     std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
-        if let Err(error) = tell_changes(&file, watch, &events) {
-            info(format_args!("{} is watched no more: {error}", file.display()));
+        let path = file.display();
+        match Watch::file(&file) {
+            Ok(watch) => {
+                if let Err(error) = tell_changes(&file, watch, &events) {
+                    warn(format_args!("{path} is watched no more: {error}; SIGHUP still reloads it"));
+                }
+            }
+            Err(error) => warn(format_args!("{path} cannot be watched: {error}; SIGHUP still reloads it")),
         }
     })?;
     Ok(())
@@ -43,7 +49,10 @@ fn tell_changes(file: &Path, mut watch: Watch, events: &Sender<Event>) -> io::Re
             }
             Err(_) => Some(LOOK),
         };
-        if events.send(Event::FileChanged).is_err() {
+        // A removed file is no news: it is about to be written anew.
+        if let Some(mark) = Mark::read(file)
+            && events.send(Event::FileChanged(mark)).is_err()
+        {
             return Ok(());
         }
         while !watch.changed(patience)? && patience.is_none() {}

@@ -1,6 +1,10 @@
-//! Counters: each worker writes its own, anybody may read and add them up.
+//! Counters: each worker writes its own, the control thread writes those of the process, and the [`Registry`] reads all of them.
 //!
 //! Nothing here knows a socket, a clock or a thread.
+
+mod registry;
+
+pub use registry::Registry;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,6 +22,38 @@ impl Counter {
     /// The count, perhaps a moment old.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts of the process as a whole. Each is written by one thread alone: reloads and upgrades by the control thread, look-ups by
+/// the resolver.
+#[derive(Debug, Default)]
+pub struct ProcessCounters {
+    /// Reloads that put another version in force.
+    pub reloads_applied: Counter,
+    /// Reloads that changed nothing, because the file could not be read or was wrong.
+    pub reloads_refused: Counter,
+    /// Upgrades after which another process served.
+    pub upgrades_done: Counter,
+    /// Upgrades after which this process served on.
+    pub upgrades_failed: Counter,
+    /// Names of backends that the resolver answered for.
+    pub lookups_answered: Counter,
+    /// Names of backends that the resolver gave no address for.
+    pub lookups_failed: Counter,
+}
+
+impl ProcessCounters {
+    /// Every count with its name.
+    pub fn pairs(&self) -> [(&'static str, u64); 6] {
+        [
+            ("reloads_applied", self.reloads_applied.get()),
+            ("reloads_refused", self.reloads_refused.get()),
+            ("upgrades_done", self.upgrades_done.get()),
+            ("upgrades_failed", self.upgrades_failed.get()),
+            ("lookups_answered", self.lookups_answered.get()),
+            ("lookups_failed", self.lookups_failed.get()),
+        ]
     }
 }
 
@@ -54,9 +90,19 @@ macro_rules! counters {
                 }
                 total
             }
+
+            /// Every count with its name.
+            pub fn pairs(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                let plain = [$((stringify!($name), self.$name),)*];
+                plain.into_iter().chain(RESPONSES.into_iter().zip(self.responses))
+            }
         }
     };
 }
+
+/// Names of the classes of responses, in the order of [`Total::responses`].
+const RESPONSES: [&str; 5] =
+    ["responses_1xx", "responses_2xx", "responses_3xx", "responses_4xx", "responses_5xx"];
 
 counters! {
     /// Client connections accepted.

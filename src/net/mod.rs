@@ -1,6 +1,7 @@
 //! Sockets, listeners, kernel pipes, networks of addresses and what else the kernel gives: thin and without policy; only here
 //! are rustix and nix named.
 
+pub mod file;
 pub mod handover;
 mod kernel;
 pub mod listener;

@@ -1,10 +1,14 @@
 //! What the kernel gives this process: its descriptors and how many, and the clock that all processes have.
 
 use rustix::io::fcntl_dupfd_cloexec;
-use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process, nice, setrlimit, waitid,
+};
 use rustix::time::{ClockId, clock_gettime};
 use std::fs::File;
 use std::io;
+use std::ops::RangeInclusive;
+use std::process::Child;
 
 /// Raises the soft limit of open descriptors to the hard one and says what holds then (getrlimit(2)).
 pub fn raise_descriptor_limit() -> u64 {
@@ -33,6 +37,30 @@ pub fn monotonic_us() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     let (seconds, nanoseconds) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
     seconds.unwrap_or(0) * 1_000_000 + nanoseconds.unwrap_or(0) / 1000
+}
+
+/// The descriptors that this process may have open (getrlimit(2)).
+pub fn descriptor_limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// The numbers of the real-time signals that the C library leaves to programs (signal(7)).
+pub fn real_time_signals() -> RangeInclusive<i32> {
+    libc::SIGRTMIN()..=libc::SIGRTMAX()
+}
+
+/// Asks a process that this one started, and has not collected, to end (SIGTERM).
+pub fn ask_to_end(child: &Child) {
+    // One that has ended needs no more.
+    let _ = kill_process(Pid::from_child(child), Signal::TERM);
+}
+
+/// Waits until a process that this one started has ended. It is not collected: its number stays its own until it is.
+pub fn await_end(number: u32) {
+    let Some(pid) = i32::try_from(number).ok().and_then(Pid::from_raw) else { return };
+    // Whatever else than an end this comes back with, there is nothing left to wait for.
+    let _ =
+        rustix::io::retry_on_intr(|| waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT));
 }
 
 /// The standard output as a file of its own, without the buffer of `std::io::Stdout`.

@@ -270,8 +270,9 @@ pub(super) mod tests {
         let group = Arc::downgrade(&first.group);
         let early = TcpStream::connect(address_of(&first)).unwrap();
         let mut worker = worker(first, mailbox.clone());
-        let (taken, all_taken) = mpsc::channel();
-        mailbox.put(ListenChange { close: vec![0], taken: Some(taken), ..ListenChange::default() }).unwrap();
+        let (taken, all_taken) = mpsc::channel::<()>();
+        let taken: Option<Arc<dyn std::any::Any + Send + Sync>> = Some(Arc::new(taken));
+        mailbox.put(ListenChange { close: vec![0], taken, ..ListenChange::default() }).unwrap();
         assert_eq!(all_taken.try_recv(), Err(mpsc::TryRecvError::Empty));
         worker.take_listen_changes();
         assert_eq!(all_taken.try_recv(), Err(mpsc::TryRecvError::Disconnected));

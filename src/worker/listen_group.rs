@@ -3,10 +3,9 @@
 use crate::base::Address;
 use crate::net;
 use crossbeam_queue::ArrayQueue;
-use std::convert::Infallible;
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc::Sender;
 
 /// Orders that wait for one worker. Each is a reload, and a worker takes them at its next turn: one that has so many waiting is
 /// stuck.
@@ -70,8 +69,8 @@ pub struct ListenChange<L = net::Listener> {
     pub listen: Vec<Bound<L>>,
     /// Places to leave, by number, once nobody waits there any more.
     pub close: Vec<u32>,
-    /// Nothing is ever sent: it is dropped when the worker goes by the version that the order came with.
-    pub taken: Option<Sender<Infallible>>,
+    /// It is dropped when the worker goes by the version that the change came with.
+    pub taken: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl<L> Default for ListenChange<L> {

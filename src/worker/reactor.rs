@@ -77,7 +77,8 @@ impl Handle {
     }
 }
 
-/// Starts a worker. `begun` is called in its thread when all its listeners are registered, and `left` as the last thing it does.
+/// Starts a worker. `begun` is called in its thread when all its listeners are registered, and `left` as the last thing it does, with
+/// the number of exchanges that it cut.
 /// It accepts nobody before the phase is one of serving.
 ///
 /// # Errors
@@ -86,7 +87,7 @@ pub fn spawn(
     setup: Setup,
     epoch: Epoch,
     begun: impl FnOnce() + Send + 'static,
-    left: impl FnOnce() + Send + 'static,
+    left: impl FnOnce(u64) + Send + 'static,
 ) -> io::Result<Handle> {
     let (kernel, waker) = Kernel::new(epoch)?;
     let mailbox = Mailbox::default();
@@ -101,7 +102,7 @@ pub fn spawn(
         };
         // What it has is closed before it is said to have left.
         drop(worker);
-        left();
+        left(cut);
         cut
     })?;
     Ok(Handle { thread, waker, mailbox })

@@ -1,6 +1,6 @@
 //! The file that this process runs, to be started again at an upgrade, when another one may have its name.
 
-use super::inherit::VARIABLE;
+use super::protocol::{SPEAKS, VARIABLE, speaks};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -32,7 +32,7 @@ impl Executable {
         Self::choose(called, std::env::current_exe().ok())
     }
 
-    /// The name that it was called by, if that is the running file, or where nobody can info, as without a `/proc`; else the
+    /// The name that it was called by, if that is the running file, or where nobody can tell, as without a `/proc`; else the
     /// running file's own.
     fn choose(called: Option<PathBuf>, running: Option<PathBuf>) -> Option<Self> {
         let path = match (called, running) {
@@ -58,7 +58,8 @@ impl Executable {
         for name in ACTIVATION {
             command.env_remove(name);
         }
-        command.env(VARIABLE, std::process::id().to_string()).spawn()
+        let number = std::process::id();
+        command.env(VARIABLE, number.to_string()).env(SPEAKS, speaks(number)).spawn()
     }
 }
 

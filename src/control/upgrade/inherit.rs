@@ -3,26 +3,31 @@
 
 use super::super::event::Event;
 use super::super::listeners::Passed;
-use super::protocol::{Message, Silence, Then, receive, send};
+use super::super::report::warn;
+use super::super::resolve::Known;
+use super::protocol::{Message, SPEAKS, Silence, VARIABLE, receive, send, speaks};
 use crate::net::Listener;
 use crate::net::handover::Channel;
+use crate::net::process;
 use crate::worker::Ownership;
 use listenfd::ListenFd;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::Sender;
 use std::time::Duration;
-
-/// It has the number of the process that runs, whose place is to be taken. What matters besides is on the standard input.
-pub(in crate::control) const VARIABLE: &str = "APEX_UPGRADE";
 
 /// The process that runs sends its sockets at once, and reads what it is told: one that takes so long is stuck.
 const PREDECESSOR_WAIT: Duration = Duration::from_secs(10);
 
+/// Listening sockets, by address.
+type Sockets = Vec<Passed<Vec<Listener>>>;
+
 /// What the process was given.
 #[derive(Debug)]
 pub struct Inherited {
-    pub(in crate::control) passed: Vec<Passed<Vec<Listener>>>,
+    pub(in crate::control) passed: Sockets,
+    /// What the process before knew of the names of backends.
+    pub(in crate::control) names: Vec<Known>,
     pub(in crate::control) predecessor: Option<Predecessor>,
 }
 
@@ -40,16 +45,30 @@ impl Inherited {
     /// In words: somebody's place is to be taken, and cannot be.
     pub fn take() -> Result<Self, String> {
         let activated = activated();
-        let Some(channel) = channel()? else { return Ok(Self { passed: activated, predecessor: None }) };
-        let passed = receive_all(&channel).map_err(|words| format!("the place of another: {words}"))?;
-        Ok(Self { passed, predecessor: Some(Predecessor { channel: Arc::new(channel) }) })
+        let Some(channel) = channel()? else {
+            return Ok(Self { passed: activated, names: Vec::new(), predecessor: None });
+        };
+        let predecessor = std::os::unix::process::parent_id();
+        let sends_names = std::env::var_os(SPEAKS).is_some_and(|words| words == *speaks(predecessor));
+        let (passed, names) = receive_all(&channel, sends_names)
+            .map_err(|words| format!("the place of process {predecessor} cannot be taken: {words}"))?;
+        Ok(Self { passed, names, predecessor: Some(Predecessor { channel: Arc::new(channel) }) })
     }
 }
 
 /// Listeners that the process was started with (systemd's `LISTEN_FDS`). Whoever opened them has them still.
-fn activated() -> Vec<Passed<Vec<Listener>>> {
+fn activated() -> Sockets {
+    // More than there can be is a mistake, and would be a list of so many before any is looked at.
+    let limit = process::descriptor_limit();
+    if let Some(count) = std::env::var_os("LISTEN_FDS")
+        && let Some(count) = count.to_str().and_then(|count| count.trim().parse::<u64>().ok())
+        && count > limit
+    {
+        warn(format_args!("LISTEN_FDS={count} is ignored: the descriptor limit is {limit}"));
+        return Vec::new();
+    }
     let mut descriptors = ListenFd::from_env();
-    let mut passed: Vec<Passed<Vec<Listener>>> = Vec::new();
+    let mut passed: Sockets = Vec::new();
     for index in 0..descriptors.len() {
         let tcp = descriptors.take_tcp_listener(index).map(|socket| socket.map(OwnedFd::from));
         let Ok(Some(socket)) =
@@ -81,9 +100,12 @@ fn channel() -> Result<Option<Channel>, String> {
     Ok(Some(channel))
 }
 
-/// Takes the sockets.
-fn receive_all(channel: &Channel) -> Result<Vec<Passed<Vec<Listener>>>, String> {
+/// Takes the sockets and the names.
+fn receive_all(channel: &Channel, sends_names: bool) -> Result<(Sockets, Vec<Known>), String> {
     let next = || receive(channel, Some(PREDECESSOR_WAIT)).map_err(words);
+    if sends_names {
+        send(channel, &Message::hello(), &[], PREDECESSOR_WAIT)?;
+    }
     match next()?.0 {
         begin if begin == Message::begin() => {}
         Message::Begin(version) => {
@@ -93,13 +115,24 @@ fn receive_all(channel: &Channel) -> Result<Vec<Passed<Vec<Listener>>>, String> 
         }
         _ => return Err(String::from("it does not begin as it should")),
     }
-    let mut passed: Vec<Passed<Vec<Listener>>> = Vec::new();
+    let mut passed: Sockets = Vec::new();
     loop {
         match (next()?, passed.last_mut()) {
             ((Message::Listen(asked, owner), sockets), _) => passed.push(Passed { asked, owner, sockets }),
             ((Message::More, more), Some(last)) => last.sockets.extend(more),
-            ((Message::End, _), _) => return Ok(passed),
-            _ => return Err(String::from("it says what it should not")),
+            ((Message::End, _), _) => break,
+            _ => return Err(String::from("it sent a message out of turn")),
+        }
+    }
+    let mut names = Vec::new();
+    if !sends_names {
+        return Ok((passed, names));
+    }
+    loop {
+        match next()?.0 {
+            Message::Name(host, addresses) => names.push((host, addresses)),
+            Message::NamesEnd => return Ok((passed, names)),
+            _ => return Err(String::from("it sent a message out of turn")),
         }
     }
 }
@@ -113,24 +146,23 @@ fn words(silence: Silence) -> String {
 }
 
 impl Predecessor {
-    /// Says that all is prepared, and waits until this process may accept. Meanwhile the other one serves, and this one may end
-    /// without a loss.
+    /// Says that all is prepared: [`Event::Go`] follows when this process may accept. Meanwhile the other one serves, and this one
+    /// may end without a loss. [`Event::Alone`] follows when the other one leaves.
     ///
     /// # Errors
     /// In words: it is not to be.
-    pub(in crate::control) fn await_go(
+    pub(in crate::control) fn ready(
         &self,
         unwanted: Vec<usize>,
         events: &Sender<Event>,
-        received: &Receiver<Event>,
-    ) -> Result<Then, String> {
-        self.send(&Message::Ready(unwanted))?;
+    ) -> Result<(), String> {
+        self.send(&Message::Ready(unwanted), PREDECESSOR_WAIT)?;
         let (channel, events) = (Arc::clone(&self.channel), events.clone());
         let listening = std::thread::Builder::new().name("handover".to_owned());
         let spawned = listening.spawn(move || {
             let go = match receive(&channel, None) {
                 Ok((Message::Go(then), _)) => Ok(then),
-                Ok(_) => Err(String::from("it says what it should not")),
+                Ok(_) => Err(String::from("it sent a message out of turn")),
                 Err(silence) => Err(words(silence)),
             };
             let goes = go.is_ok();
@@ -140,28 +172,16 @@ impl Predecessor {
                 let _ = events.send(Event::Alone);
             }
         });
-        spawned.map_err(|error| error.to_string())?;
-        let mut reload = Then::Serve;
-        loop {
-            match received.recv() {
-                Ok(Event::Go(go)) => {
-                    return go.map(|then| if reload == Then::Reload { reload } else { then });
-                }
-                Ok(Event::Reload) => reload = Then::Reload,
-                Ok(Event::Leave) => return Err(String::from("told to leave before anything was served")),
-                Ok(Event::WorkerLeft) | Err(_) => return Err(String::from("a worker ended unasked")),
-                Ok(Event::FileChanged | Event::Upgrade | Event::Successor(_) | Event::Alone) => {}
-            }
-        }
+        spawned.map(drop).map_err(|error| error.to_string())
     }
 
     /// Says that whoever comes is accepted here.
     pub(in crate::control) fn done(&self) {
-        // Unheard, this process serves all the same.
-        let _ = self.send(&Message::Done);
+        // There is room for it: the other one has read what came before. Unheard, this process serves all the same.
+        let _ = self.send(&Message::Done, Duration::ZERO);
     }
 
-    fn send(&self, message: &Message) -> Result<(), String> {
-        send(&self.channel, message, &[], PREDECESSOR_WAIT)
+    fn send(&self, message: &Message, patience: Duration) -> Result<(), String> {
+        send(&self.channel, message, &[], patience)
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! the one that runs                     the one that it started
+//!                                 <--   Hello: it takes names, too
 //! Begin, Listen, More, …, End     -->
+//! Name, …, NamesEnd               -->   if it said Hello
 //!                                 <--   Ready: it could serve now, and accepts nobody yet
 //! Go                              -->
 //!                                 <--   Done: it accepts
@@ -10,16 +12,36 @@
 //! ```
 //!
 //! Up to `Go` the new process may be ended by anything at all, and nothing is lost.
+//!
+//! A message that an older process does not know ends the upgrade. So nothing new is said unless the other one is known to
+//! understand it: the process that runs says so by the variable [`SPEAKS`], the one that it started by `Hello`.
 
+use super::super::event::Then;
 use crate::base::Address;
 use crate::net::Listener;
 use crate::net::handover::{Channel, Received};
 use crate::worker::Ownership;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
+
+/// It has the number of the process that runs, whose place is to be taken. What matters besides is on the standard input.
+pub(in crate::control) const VARIABLE: &str = "APEX_UPGRADE";
+
+/// It has what the process that runs understands beside [`VERSION`], with its number, for the variable of a process before that
+/// one may still be there: `names PID`.
+pub(in crate::control) const SPEAKS: &str = "APEX_UPGRADE_SPEAKS";
 
 /// The version of these words. Another one is not understood, and the process that runs goes on.
 const VERSION: u32 = 1;
+
+/// The version that a successor says of itself.
+const HELLO: u32 = 2;
+
+/// What [`SPEAKS`] says of a process with that number.
+pub(in crate::control) fn speaks(number: u32) -> String {
+    format!("names {number}")
+}
 
 /// A message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +54,12 @@ pub(in crate::control) enum Message {
     More,
     /// That was all.
     End,
+    /// The successor's own version: names may be sent to it.
+    Hello(u32),
+    /// A backend's name, and its addresses.
+    Name(String, Vec<IpAddr>),
+    /// Those were all names.
+    NamesEnd,
     /// All is prepared. These addresses are not wanted, counted from 0.
     Ready(Vec<usize>),
     /// Accept; and then read the file once more, where somebody asked for it meanwhile.
@@ -40,19 +68,15 @@ pub(in crate::control) enum Message {
     Done,
 }
 
-/// What follows on the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::control) enum Then {
-    /// Nothing.
-    Serve,
-    /// A reload that was asked for meanwhile.
-    Reload,
-}
-
 impl Message {
     /// The first message.
     pub(in crate::control) fn begin() -> Self {
         Self::Begin(VERSION)
+    }
+
+    /// What a successor says first to a process that understands it.
+    pub(in crate::control) fn hello() -> Self {
+        Self::Hello(HELLO)
     }
 
     fn text(&self) -> String {
@@ -64,6 +88,12 @@ impl Message {
             }
             Self::More => String::from("more"),
             Self::End => String::from("end"),
+            Self::Hello(version) => format!("hello {version}"),
+            Self::Name(host, addresses) => {
+                let addresses: Vec<String> = addresses.iter().map(|address| format!(" {address}")).collect();
+                format!("name {host}{}", addresses.concat())
+            }
+            Self::NamesEnd => String::from("names-end"),
             Self::Ready(unwanted) => {
                 let unwanted: Vec<String> = unwanted.iter().map(|index| format!(" {index}")).collect();
                 format!("ready{}", unwanted.concat())
@@ -85,6 +115,12 @@ impl Message {
             ("apex", words) => Self::Begin(words.next()?.parse().ok()?),
             ("more", _) => Self::More,
             ("end", _) => Self::End,
+            ("hello", words) => Self::Hello(words.next()?.parse().ok()?),
+            ("name", words) => {
+                let host = words.next().filter(|host| !host.is_empty())?.to_owned();
+                Self::Name(host, words.map(|address| address.parse().ok()).collect::<Option<_>>()?)
+            }
+            ("names-end", _) => Self::NamesEnd,
             ("ready", words) => Self::Ready(words.map(|index| index.parse().ok()).collect::<Option<_>>()?),
             ("go", _) => Self::Go(Then::Serve),
             ("go-and-reload", _) => Self::Go(Then::Reload),
@@ -159,6 +195,10 @@ mod tests {
             Message::Listen(path, Ownership::Shared),
             Message::More,
             Message::End,
+            Message::hello(),
+            Message::Name("a.test".to_owned(), vec!["10.0.0.1".parse().unwrap(), "::1".parse().unwrap()]),
+            Message::Name("none.test".to_owned(), Vec::new()),
+            Message::NamesEnd,
             Message::Ready(Vec::new()),
             Message::Ready(vec![0, 12]),
             Message::Go(Then::Serve),
@@ -171,9 +211,22 @@ mod tests {
 
     #[test]
     fn nothing_else_is_a_message() {
-        for text in
-            ["", " ", "apex", "apex one", "listen", "listen 8080", "go on", "ready 1 x", "READY", "done "]
-        {
+        for text in [
+            "",
+            " ",
+            "apex",
+            "apex one",
+            "listen",
+            "listen 8080",
+            "go on",
+            "ready 1 x",
+            "READY",
+            "done ",
+            "hello",
+            "name",
+            "name  ::1",
+            "name a b",
+        ] {
             assert_eq!(Message::parse(text), None, "{text:?}");
         }
     }
