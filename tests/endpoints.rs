@@ -297,7 +297,7 @@ impl Named {
             lines: log.lines(),
             report: |_| {},
         };
-        let worker = worker::spawn(setup, Epoch::start(), || {}, || {}).unwrap();
+        let worker = worker::spawn(setup, Epoch::start(), || {}, |_| {}).unwrap();
         let named = Self { shared, worker: Some(worker), address };
         named.resolves_to(addresses);
         named.shared.set_phase(Phase::Serving);
