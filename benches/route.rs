@@ -35,7 +35,7 @@ fn spec(route: usize, host: &str, prefix: &str) -> RouteSpec {
         balancing: Balancing::RoundRobin,
         policy: None,
         backends: vec![BackendSpec {
-            address: BackendAddress { host: "127.0.0.1".to_owned(), port: 9001 },
+            address: BackendAddress::Tcp { host: "127.0.0.1".to_owned(), port: 9001 },
             weight: 1,
         }],
     }
@@ -126,7 +126,7 @@ fn compile(criterion: &mut Criterion) {
 fn choose(criterion: &mut Criterion) {
     let ids = Arc::default();
     let member = |port| {
-        let address = BackendAddress { host: "127.0.0.1".to_owned(), port };
+        let address = BackendAddress::Tcp { host: "127.0.0.1".to_owned(), port };
         Arc::new(Backend::new(address, &ids))
     };
     for (name, balancing, weights) in [

@@ -128,13 +128,13 @@ fn write_chosen(text: &mut String, method: &str, target: &Target<'_>, route: &Ro
     line(text, format_args!("  backends  {}: {how}", balancing_name(balancing)));
     let members = &route.pool.members;
     let total: u64 = members.iter().map(|&(_, weight)| u64::from(weight)).sum();
-    let width = members.iter().map(|(backend, _)| backend.authority.len()).max().unwrap_or(0);
+    let width = members.iter().map(|(backend, _)| backend.address.url().len()).max().unwrap_or(0);
     for (backend, weight) in members.iter() {
         // In tenths of a percent, rounded: no floating point for two digits.
         let share = (u64::from(*weight) * 1000 + total / 2).checked_div(total).unwrap_or(0);
         let (whole, tenth) = (share / 10, share % 10);
-        let authority = &backend.authority;
-        line(text, format_args!("    http://{authority:width$}  weight {weight:<5}  {whole:>3}.{tenth} %"));
+        let url = backend.address.url();
+        line(text, format_args!("    {url:width$}  weight {weight:<5}  {whole:>3}.{tenth} %"));
     }
 }
 

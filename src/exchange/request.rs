@@ -244,7 +244,7 @@ impl Exchange {
             client_address: env.client,
             client_trusted: env.client_trusted,
             host_fallback: match (request.authority, proxy.pool.members.first()) {
-                (None, Some((backend, _))) => &backend.authority,
+                (None, Some((backend, _))) => backend.host_field(),
                 _ => "",
             },
             via: env.settings.via.as_deref(),

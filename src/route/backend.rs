@@ -17,7 +17,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Backend {
     endpoints: Endpoints,
-    /// `host:port` as text (for the log and for Host), an IPv6 address in brackets.
+    /// `host:port` as text, an IPv6 address in brackets; or `unix:/path`.
     pub authority: String,
     /// Where the file says it is.
     pub address: BackendAddress,
@@ -58,11 +58,25 @@ impl Among {
 impl Backend {
     /// A backend that was never tried. An address is its endpoint at once; a name waits for [`Backend::resolved`].
     pub fn new(address: BackendAddress, ids: &Arc<EndpointIds>) -> Self {
-        let endpoints = match address.host.parse::<IpAddr>() {
-            Ok(ip) => Endpoints::Own(Endpoint::new(SocketAddr::new(ip, address.port).into(), ids)),
-            Err(_) => Endpoints::Listed { list: ArcSwap::default(), ids: Arc::clone(ids) },
+        let own = match &address {
+            BackendAddress::Tcp { host, port } => {
+                host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, *port).into())
+            }
+            BackendAddress::Unix(path) => Some(Address::Unix(Arc::clone(path))),
+        };
+        let endpoints = match own {
+            Some(own) => Endpoints::Own(Endpoint::new(own, ids)),
+            None => Endpoints::Listed { list: ArcSwap::default(), ids: Arc::clone(ids) },
         };
         Self { authority: address.authority(), address, endpoints }
+    }
+
+    /// The Host of a request that names none: a Unix socket has no name, and what nginx says there is `localhost`.
+    pub fn host_field(&self) -> &str {
+        match self.address {
+            BackendAddress::Tcp { .. } => &self.authority,
+            BackendAddress::Unix(_) => "localhost",
+        }
     }
 
     /// Does it have an endpoint, whether or not that can be reached?
@@ -70,6 +84,14 @@ impl Backend {
         match &self.endpoints {
             Endpoints::Own(_) => true,
             Endpoints::Listed { list, .. } => !list.load().is_empty(),
+        }
+    }
+
+    /// The name that a resolver is to keep fresh, and the port that goes with its addresses; none where it is named by an address.
+    pub fn name(&self) -> Option<(&str, u16)> {
+        match &self.address {
+            BackendAddress::Tcp { host, port } if self.needs_resolving() => Some((host, *port)),
+            BackendAddress::Tcp { .. } | BackendAddress::Unix(_) => None,
         }
     }
 
@@ -212,7 +234,7 @@ mod tests {
     }
 
     fn address(text: &str) -> Address {
-        text.parse::<SocketAddr>().unwrap().into()
+        text.parse().unwrap()
     }
 
     fn addresses(texts: &[&str]) -> Vec<Address> {
@@ -231,6 +253,7 @@ mod tests {
         for (url, authority, address) in [
             ("http://127.0.0.1", "127.0.0.1:80", "127.0.0.1:80"),
             ("http://[::1]:9001", "[::1]:9001", "[::1]:9001"),
+            ("unix:/run/app.sock", "unix:/run/app.sock", "unix:/run/app.sock"),
         ] {
             let backend = backend(url);
             assert!(backend.is_resolved() && !backend.needs_resolving());

@@ -309,7 +309,7 @@ mod tests {
     fn pool(balancing: Balancing, weights: &[u16]) -> Pool {
         let ids = Arc::default();
         let members = (1..).zip(weights).map(|(port, &weight)| {
-            let address = BackendAddress { host: "127.0.0.1".to_owned(), port };
+            let address = BackendAddress::Tcp { host: "127.0.0.1".to_owned(), port };
             (Arc::new(Backend::new(address, &ids)), weight)
         });
         Pool::new(balancing, members.collect())

@@ -4,7 +4,9 @@
 
 use super::pattern::{HostPattern, PathPrefix, parse_host};
 use super::policy::RoutePolicy;
+use crate::base::{Address, UNIX_PREFIX};
 use std::net::Ipv6Addr;
+use std::path::Path;
 use std::sync::Arc;
 
 /// One route of a file.
@@ -47,21 +49,33 @@ pub struct BackendSpec {
     pub weight: u16,
 }
 
-/// Where a backend is: `http://host:port`.
+/// Where a backend is: `http://host:port`, or `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct BackendAddress {
-    /// A name or an address (an IPv6 address without its brackets).
-    pub host: String,
-    /// 80 where the URL names none.
-    pub port: u16,
+pub enum BackendAddress {
+    /// By TCP.
+    Tcp {
+        /// A name or an address (an IPv6 address without its brackets).
+        host: String,
+        /// 80 where the URL names none.
+        port: u16,
+    },
+    /// A Unix socket, by its path.
+    Unix(Arc<Path>),
 }
 
 impl BackendAddress {
-    /// Reads `http://host[:port]`, with or without a `/` at its end.
+    /// Reads `http://host[:port]`, with or without a `/` at its end, or `unix:/path`.
     ///
     /// # Errors
     /// What is wrong with it, in words for the user.
     pub fn parse_url(url: &str) -> Result<Self, String> {
+        if let Some(path) = url.strip_prefix(UNIX_PREFIX) {
+            return match Address::unix(path) {
+                Ok(Address::Unix(path)) => Ok(Self::Unix(path)),
+                Ok(Address::Ip(_)) => unreachable!("it was made of a path"),
+                Err(error) => Err(format!("{error}: `unix:/run/app.sock`")),
+            };
+        }
         let rest = after_scheme(url)?;
         let (authority, after) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         if after.contains('#') {
@@ -83,16 +97,24 @@ impl BackendAddress {
         let port = port.map_or(Ok(80), parse_port)?;
         let host = parse_host(host)?;
         let bare = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
-        Ok(Self { host: bare.unwrap_or(&host).to_owned(), port })
+        Ok(Self::Tcp { host: bare.unwrap_or(&host).to_owned(), port })
     }
 
-    /// `host:port` as text, the port always with it, an IPv6 address in brackets.
+    /// `host:port` as text, the port always with it, an IPv6 address in brackets; or `unix:/path`.
     pub fn authority(&self) -> String {
-        // A name never holds a colon.
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
+        match self {
+            // A name never holds a colon.
+            Self::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
+            Self::Tcp { host, port } => format!("{host}:{port}"),
+            Self::Unix(path) => format!("{UNIX_PREFIX}{}", path.display()),
+        }
+    }
+
+    /// As `url` has it.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Tcp { .. } => format!("http://{}", self.authority()),
+            Self::Unix(_) => self.authority(),
         }
     }
 }
@@ -100,6 +122,9 @@ impl BackendAddress {
 /// What follows `http://`.
 fn after_scheme(url: &str) -> Result<&str, String> {
     let Some((scheme, rest)) = url.split_once("://") else {
+        if let Ok(address) = Address::unix(url) {
+            return Err(format!("a backend is named by a URL: did you mean `{address}`?"));
+        }
         let url = url.trim_start_matches('/');
         return Err(if url.is_empty() {
             "the URL is empty: `http://host:port`".to_owned()
@@ -109,12 +134,18 @@ fn after_scheme(url: &str) -> Result<&str, String> {
             format!("a backend is named by a URL: did you mean `http://{url}`?")
         });
     };
-    if scheme.eq_ignore_ascii_case("http") {
+    let is_http = scheme.eq_ignore_ascii_case("http");
+    if is_http && let Some(path) = rest.strip_prefix(UNIX_PREFIX).filter(|path| path.starts_with('/')) {
+        Err(format!(
+            "a Unix socket is named without `http://`: `{UNIX_PREFIX}{}`",
+            path.trim_end_matches(':')
+        ))
+    } else if is_http {
         Ok(rest)
     } else if scheme.eq_ignore_ascii_case("https") {
         Err("https is not there yet: backends are spoken to in plain `http://`".to_owned())
     } else {
-        Err(format!("`{scheme}://` is not spoken here: backends are `http://host:port`"))
+        Err(format!("`{scheme}://` is not spoken here: backends are `http://host:port` or `unix:/path`"))
     }
 }
 
@@ -163,8 +194,19 @@ mod tests {
             ("http://[2001:DB8:0::1]:65535/", "2001:db8::1", 65535, "[2001:db8::1]:65535"),
         ] {
             let read = BackendAddress::parse_url(url).unwrap();
-            assert_eq!(read, BackendAddress { host: host.to_owned(), port }, "{url}");
-            assert_eq!(read.authority(), authority);
+            assert_eq!(read, BackendAddress::Tcp { host: host.to_owned(), port }, "{url}");
+            assert_eq!((read.authority(), read.url()), (authority.to_owned(), format!("http://{authority}")));
+        }
+    }
+
+    #[test]
+    fn paths_of_sockets_read() {
+        for url in ["unix:/run/app.sock", "unix:///run/app.sock"] {
+            let read = BackendAddress::parse_url(url).unwrap();
+            assert_eq!(
+                (read.authority().as_str(), read.url().as_str()),
+                ("unix:/run/app.sock", "unix:/run/app.sock")
+            );
         }
     }
 
@@ -175,7 +217,12 @@ mod tests {
             ("https://a", "https is not there yet"),
             ("ftp://a", "`ftp://`"),
             ("127.0.0.1:9001", "did you mean `http://127.0.0.1:9001`"),
-            ("//a:1", "did you mean `http://a:1`"),
+            ("a:1", "did you mean `http://a:1`"),
+            ("/run/app.sock", "did you mean `unix:/run/app.sock`"),
+            ("unix:app.sock", "begins with `/`"),
+            ("unix:@app", "abstract"),
+            ("unix:/run/", "path of a file"),
+            ("http://unix:/run/app.sock:", "`unix:/run/app.sock`"),
             ("::1", "did you mean `http://[::1]`"),
             ("http://", "no host"),
             ("http://:80", "no host"),

@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn what_an_access_line_names() {
         let ids = Arc::default();
-        let backend = |port| Backend::new(BackendAddress { host: "::1".to_owned(), port }, &ids);
+        let backend = |port| Backend::new(BackendAddress::Tcp { host: "::1".to_owned(), port }, &ids);
         let members = (1..=10).map(|port| (Arc::new(backend(port)), 1)).collect();
         let pool = Pool::new(Balancing::RoundRobin, members);
         assert_eq!(tried(&pool, &[]), "");

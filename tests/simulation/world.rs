@@ -46,7 +46,7 @@ impl Surroundings {
                 .map(|_| Arc::new(RoutePolicy { body_bytes_max, ..RoutePolicy::default() })),
             backends: (1..=3)
                 .map(|port| BackendSpec {
-                    address: BackendAddress { host: "127.0.0.1".into(), port },
+                    address: BackendAddress::Tcp { host: "127.0.0.1".into(), port },
                     weight: 1,
                 })
                 .collect(),

@@ -97,16 +97,16 @@ impl Names {
         answered: &Arc<dyn Any + Send + Sync>,
         now: Tick,
     ) {
-        for backend in backends.iter().filter(|backend| backend.needs_resolving()) {
-            let host = &backend.address.host;
+        for backend in backends {
+            let Some((host, port)) = backend.name() else { continue };
             if !self.by_host.contains_key(host) {
                 let name = self.new_name(host);
-                self.by_host.insert(host.clone(), name);
+                self.by_host.insert(host.to_owned(), name);
             }
             let Some(name) = self.by_host.get_mut(host) else { continue };
             let is_new = name.backends.insert(Arc::as_ptr(backend).addr(), Arc::downgrade(backend)).is_none();
             if is_new && !name.addresses.is_empty() {
-                backend.resolved(&with_port(&name.addresses, backend.address.port));
+                backend.resolved(&with_port(&name.addresses, port));
             }
             // A name that failed or was silent before is not waited for again: it would delay each reload.
             let is_silent = matches!(name.state, State::Asked(since) if is_slow(since, now));
@@ -189,7 +189,9 @@ impl Names {
                 let change = name.addresses != addresses;
                 name.addresses = addresses;
                 for backend in name.alive() {
-                    backend.resolved(&with_port(&name.addresses, backend.address.port));
+                    if let Some((_, port)) = backend.name() {
+                        backend.resolved(&with_port(&name.addresses, port));
+                    }
                 }
                 change.then(|| Change::Addresses(name.addresses.clone()))
             }
