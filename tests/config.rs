@@ -137,10 +137,7 @@ backends = [{ url = "http://b" }]
     let [one, two] = &config.routes[..] else { panic!("two routes") };
     assert_eq!((one.strip_prefix, one.balancing), (true, Balancing::LeastConnections));
     assert_eq!(one.path_prefix.as_str(), "/api");
-    assert_eq!(
-        (one.backends[0].weight, one.backends[0].address.authority()),
-        (65535, String::from("[::1]:9001"))
-    );
+    assert_eq!((one.backends[0].weight, &*one.backends[0].address.authority()), (65535, "[::1]:9001"));
     assert_eq!((&two.policy, two.backends[0].address.authority()), (&None, String::from("b:80")));
     assert_eq!(server.policy().body_bytes_max, 1000);
     assert_eq!((server.policy().tunnel_timeout, server.policy().retries_max), (Duration::from_secs(60), 3));

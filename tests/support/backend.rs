@@ -1,18 +1,28 @@
 //! A backend whose every move a test writes down, one that refuses connections, and one that does not answer.
 
+use super::wire::unix_stream;
 use super::{SOON, Wire, ok};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+/// Where a backend listens.
+enum Place {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
 /// A scripted backend: each connection it accepts runs the script in a thread of its own.
 pub struct Backend {
-    addr: SocketAddr,
+    place: Place,
     accepted: Arc<AtomicUsize>,
     stops: Arc<AtomicBool>,
 }
@@ -33,11 +43,26 @@ impl Backend {
 
     fn on(listener: TcpListener, script: impl Fn(usize, Wire) + Send + Sync + 'static) -> Self {
         let addr = listener.local_addr().unwrap();
+        Self::run(Place::Tcp(addr), move || listener.accept().map(|(socket, _)| socket), script)
+    }
+
+    /// Listens at a Unix socket.
+    pub fn unix(path: &Path, script: impl Fn(usize, Wire) + Send + Sync + 'static) -> Self {
+        let listener = UnixListener::bind(path).unwrap();
+        let accept = move || listener.accept().map(|(socket, _)| TcpStream::from(OwnedFd::from(socket)));
+        Self::run(Place::Unix(path.to_owned()), accept, script)
+    }
+
+    fn run(
+        place: Place,
+        accept: impl Fn() -> io::Result<TcpStream> + Send + 'static,
+        script: impl Fn(usize, Wire) + Send + Sync + 'static,
+    ) -> Self {
         let accepted = Arc::new(AtomicUsize::new(0));
         let stops = Arc::new(AtomicBool::new(false));
         let (counter, stop, script) = (Arc::clone(&accepted), Arc::clone(&stops), Arc::new(script));
         thread::spawn(move || {
-            for socket in listener.incoming().map_while(Result::ok) {
+            while let Ok(socket) = accept() {
                 if stop.load(Ordering::Acquire) {
                     break;
                 }
@@ -45,7 +70,7 @@ impl Backend {
                 thread::spawn(move || script(number, Wire::new(socket)));
             }
         });
-        Self { addr, accepted, stops }
+        Self { place, accepted, stops }
     }
 
     /// Answers every request of every connection with the same bytes.
@@ -72,7 +97,10 @@ impl Backend {
     }
 
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        match self.place {
+            Place::Tcp(addr) => addr,
+            Place::Unix(_) => panic!("a Unix socket has no address"),
+        }
     }
 
     /// Connections accepted so far.
@@ -85,7 +113,10 @@ impl Drop for Backend {
     fn drop(&mut self) {
         self.stops.store(true, Ordering::Release);
         // The thread that accepts is woken by a last connection; if that fails it goes with the process.
-        let _ = TcpStream::connect(self.addr);
+        let _ = match &self.place {
+            Place::Tcp(addr) => TcpStream::connect(addr),
+            Place::Unix(path) => unix_stream(path),
+        };
     }
 }
 

@@ -2,8 +2,10 @@
 
 use super::SOON;
 use super::process::until;
+use super::wire::unix_stream;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -19,8 +21,7 @@ pub struct Met {
 }
 
 /// A request over a connection of its own.
-fn ask_once(addr: SocketAddr) -> io::Result<bool> {
-    let mut socket = TcpStream::connect_timeout(&addr, SOON)?;
+fn ask_once(mut socket: TcpStream) -> bool {
     let mut ask = || -> io::Result<Vec<u8>> {
         socket.set_read_timeout(Some(SOON))?;
         socket.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
@@ -28,7 +29,7 @@ fn ask_once(addr: SocketAddr) -> io::Result<bool> {
         socket.read_to_end(&mut answer)?;
         Ok(answer)
     };
-    Ok(ask().is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(b"here")))
+    ask().is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(b"here"))
 }
 
 /// Clients that come one after the other on so many threads, until they are told to stop.
@@ -40,12 +41,25 @@ pub struct Clients {
 
 impl Clients {
     pub fn come(addr: SocketAddr, threads: usize) -> Self {
+        Self::connecting(threads, move || TcpStream::connect_timeout(&addr, SOON))
+    }
+
+    /// To a Unix socket.
+    pub fn come_to(path: &Path, threads: usize) -> Self {
+        let path = path.to_owned();
+        Self::connecting(threads, move || unix_stream(&path))
+    }
+
+    fn connecting(
+        threads: usize,
+        connect: impl Fn() -> io::Result<TcpStream> + Clone + Send + 'static,
+    ) -> Self {
         let (met, stop) = (Arc::new(Met::default()), Arc::new(AtomicBool::new(false)));
         let threads = (0..threads).map(|_| {
-            let (met, stop) = (Arc::clone(&met), Arc::clone(&stop));
+            let (met, stop, connect) = (Arc::clone(&met), Arc::clone(&stop), connect.clone());
             thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    let count = match ask_once(addr) {
+                    let count = match connect().map(ask_once) {
                         Ok(true) => &met.answered,
                         Ok(false) => &met.lost,
                         Err(_) => &met.refused,

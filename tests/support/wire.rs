@@ -2,8 +2,11 @@
 //! test is not judged by itself; it takes only what is exact.
 
 use super::SOON;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// One end of a connection.
@@ -103,15 +106,26 @@ impl Message {
     }
 }
 
+/// A connection to a Unix socket, which is read and written as any other.
+pub fn unix_stream(path: &Path) -> io::Result<TcpStream> {
+    UnixStream::connect(path).map(|stream| OwnedFd::from(stream).into())
+}
+
 impl Wire {
     pub fn new(socket: TcpStream) -> Self {
-        socket.set_nodelay(true).unwrap();
+        // A Unix socket, which is the same here, has no such thing.
+        let _ = socket.set_nodelay(true);
         socket.set_write_timeout(Some(SOON)).unwrap();
         Self { socket, buffer: Vec::new() }
     }
 
     pub fn connect(addr: SocketAddr) -> Self {
         Self::new(TcpStream::connect_timeout(&addr, SOON).unwrap())
+    }
+
+    /// A connection to a Unix socket.
+    pub fn unix(path: &Path) -> Self {
+        Self::new(unix_stream(path).unwrap())
     }
 
     pub fn socket(&self) -> &TcpStream {
