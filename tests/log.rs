@@ -183,6 +183,27 @@ fn no_client_can_forge_a_line() {
 }
 
 #[test]
+fn what_is_no_name_of_apex_is_not_told_as_one() {
+    let origin = echo();
+    let apex = Apex::start(&all(&[origin.local_addr()]));
+    let mut client = apex.client();
+    client.ask("GET /named HTTP/1.1\r\nHost: test\r\nX-Request-Id: the-clients-own\r\n\r\n");
+    let line = apex.stdout.find(|line| line.contains("/named"));
+    assert!(!line.contains("the-clients-own"), "{line}");
+}
+
+#[test]
+fn tls_on_a_plain_port_is_named() {
+    let origin = echo();
+    let apex = Apex::start(&all(&[origin.local_addr()]));
+    let mut client = apex.client();
+    client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03");
+    assert_eq!(client.response().status(), 400);
+    client.expect_end();
+    apex.stdout.find(|line| line.contains("cause=\"TLS on a plain port\""));
+}
+
+#[test]
 fn the_log_can_be_off() {
     let origin = echo();
     let mut apex = Apex::with("access_log = false", &all(&[origin.local_addr()]));

@@ -17,12 +17,21 @@ pub(super) enum Body {
 }
 
 impl Body {
-    /// A body with that framing at its front, and how it goes on.
-    pub(super) fn framed_by(framing: Framing) -> (Self, Encoding) {
+    /// The body of a request with that framing, at its front, and how it goes on.
+    pub(super) fn of_request(framing: Framing) -> (Self, Encoding) {
+        Self::framed_by(framing, Decoder::new())
+    }
+
+    /// The body of a response with that framing, at its front, and how it goes on.
+    pub(super) fn of_response(framing: Framing) -> (Self, Encoding) {
+        Self::framed_by(framing, Decoder::of_response())
+    }
+
+    fn framed_by(framing: Framing, decoder: Decoder) -> (Self, Encoding) {
         match framing {
             Framing::None | Framing::Length(0) => (Self::Done, Encoding::AsIs),
             Framing::Length(length) => (Self::Length(length), Encoding::AsIs),
-            Framing::Chunked => (Self::Chunked(Decoder::new()), Encoding::Chunked),
+            Framing::Chunked => (Self::Chunked(decoder), Encoding::Chunked),
             Framing::UntilClose => (Self::UntilClose, Encoding::AsIs),
         }
     }

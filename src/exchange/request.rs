@@ -212,7 +212,7 @@ impl Exchange {
         if env.serving != Serving::On {
             self.client_keeps = Persistence::Close;
         }
-        (self.request.body, self.request.encoding) = Body::framed_by(request.framing);
+        (self.request.body, self.request.encoding) = Body::of_request(request.framing);
         self.meta = RequestMeta::by(request);
         if env.serving == Serving::Full {
             return Found::Refused(TOO_MANY_CLIENTS, Some(request.head_bytes));
@@ -250,7 +250,7 @@ impl Exchange {
             via: env.settings.via.as_deref(),
             request_id: (env.settings.request_ids == RequestIds::Made).then(|| RequestId::draw(env.random)),
         };
-        if env.settings.access_log == AccessLog::On {
+        if env.settings.access_log == AccessLog::On && edits.request_id.is_some() {
             note_request_id(record, request, &edits);
         }
         forward::request(self.request.outgoing.open(env.buffers), request, &edits);

@@ -162,7 +162,7 @@ impl Exchange {
         response: &Response<'_, '_>,
         serving: Serving,
     ) -> (Body, Encoding, (Persistence, ResponseEdits)) {
-        let (body, encoding) = Body::framed_by(response.framing);
+        let (body, encoding) = Body::of_response(response.framing);
         let (framing, encoding) = match (response.framing, self.meta.version) {
             // RFC 9112 section 7: no chunked to a 1.0 client; its end is the connection's.
             (Framing::Chunked | Framing::UntilClose, Version::Http10) => {

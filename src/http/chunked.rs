@@ -27,7 +27,17 @@ pub struct Decoder {
     excess: u32,
     /// Octets of the size line so far.
     line: u16,
+    padding: Padding,
     state: State,
+}
+
+/// White space behind a chunk's size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Padding {
+    /// RFC 9112 section 7.1 knows none, and two readers could take a request that has it in two ways.
+    Refused,
+    /// Old servers write their sizes at a fixed width.
+    Skipped,
 }
 
 /// Which octet comes next.
@@ -37,6 +47,8 @@ enum State {
     Start,
     /// Another digit, or what follows the size.
     Size,
+    /// More white space behind a size, or what follows it.
+    Padded,
     /// An extension's name, behind its `;`.
     NameStart,
     /// More of the name, or what follows it.
@@ -83,9 +95,14 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// At the front of a body.
+    /// At the front of a request's body.
     pub const fn new() -> Self {
-        Self { left: 0, excess: 0, line: 0, state: State::Start }
+        Self { left: 0, excess: 0, line: 0, padding: Padding::Refused, state: State::Start }
+    }
+
+    /// At the front of a response's body: white space behind a chunk's size is skipped.
+    pub const fn of_response() -> Self {
+        Self { padding: Padding::Skipped, ..Self::new() }
     }
 
     /// Octets of the chunk under way that were not taken yet.
@@ -152,6 +169,7 @@ impl Decoder {
             State::Size => match octet {
                 b'\r' => State::LineFeed,
                 b';' => self.extension(octet)?,
+                b' ' | b'\t' if self.padding == Padding::Skipped => self.extension(octet)?,
                 _ => self.digit(octet)?,
             },
             // RFC 9112 section 2.2: a CR without its LF is refused; section 7.1 has no bare LF either.
@@ -179,14 +197,15 @@ impl Decoder {
     }
 
     /// RFC 9112 section 7.1.1: `chunk-ext = *( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )`. White space
-    /// before `;` is refused none the less: the size, or a value, would end in it.
+    /// before `;` is refused in requests none the less: the size, or a value, would end in it.
     fn extension(&mut self, octet: u8) -> Result<State, LocalReply> {
         let next = match (self.state, octet) {
-            (State::Name | State::Value | State::QuotedEnd, b'\r') => {
+            (State::Padded | State::Name | State::Value | State::QuotedEnd, b'\r') => {
                 self.charge()?;
                 return Ok(State::LineFeed);
             }
-            (State::Size | State::Name | State::Value | State::QuotedEnd, b';')
+            (State::Size | State::Padded, b' ' | b'\t') => State::Padded,
+            (State::Size | State::Padded | State::Name | State::Value | State::QuotedEnd, b';')
             | (State::NameStart, b' ' | b'\t') => State::NameStart,
             (State::Name | State::Equals, b' ' | b'\t') => State::Equals,
             (State::Name | State::Equals, b'=') | (State::ValueStart, b' ' | b'\t') => State::ValueStart,

@@ -332,6 +332,7 @@ fn write_response(out: &mut Vec<u8>, response: &Response<'_, '_>, edits: &Respon
     };
     let named = connection::named(response.fields, &response.lines);
     let is_dated = Cell::new(false);
+    let names_protocols = Cell::new(false);
     let stays = |name| {
         if name == Name::Date {
             is_dated.set(true);
@@ -359,6 +360,12 @@ fn write_response(out: &mut Vec<u8>, response: &Response<'_, '_>, edits: &Respon
             | Name::RequestId
             | Name::Trailer => pass(out, field, named.as_ref()),
             Name::Upgrade if edits.upgrades => line(out, field.name, field.value),
+            // RFC 9110 section 15.5.22: a 426 names the protocols that are required.
+            Name::Upgrade if response.status == 426 => {
+                let before = out.len();
+                write_upgrade(out, field);
+                names_protocols.set(names_protocols.get() || out.len() > before);
+            }
             // RFC 9110 section 7.6.1: hop by hop. Framing is written anew behind the fields.
             Name::Connection
             | Name::ContentLength
@@ -373,19 +380,25 @@ fn write_response(out: &mut Vec<u8>, response: &Response<'_, '_>, edits: &Respon
     if let Some(date) = date.filter(|_| !is_dated.get()) {
         own_line(out, b"Date: ", date.as_bytes());
     }
-    match (edits.framing, response.length_hint) {
+    write_response_framing(out, response, edits.framing);
+    // RFC 9110 section 7.8: Upgrade is for the next hop alone, and Connection says so.
+    if edits.upgrades || names_protocols.get() {
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+    }
+    if !edits.upgrades {
+        write_connection(out, edits.connection);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_response_framing(out: &mut Vec<u8>, response: &Response<'_, '_>, framing: Framing) {
+    match (framing, response.length_hint) {
         // RFC 9112 section 6.1 and RFC 9110 section 8.6: neither framing field in a 1xx or a 204.
         _ if response.status < 200 || response.status == 204 => {}
         // RFC 9110 section 8.6: to HEAD, and in a 304, it tells the length that a GET would have had.
         (Framing::None, Some(length)) => write_framing(out, Framing::Length(length)),
         (framing, _) => write_framing(out, framing),
     }
-    if edits.upgrades {
-        out.extend_from_slice(b"Connection: upgrade\r\n");
-    } else {
-        write_connection(out, edits.connection);
-    }
-    out.extend_from_slice(b"\r\n");
 }
 
 /// Is the status line that came the one that goes on?

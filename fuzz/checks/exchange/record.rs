@@ -4,6 +4,7 @@
 use super::super::http::{End, WIDE, decode};
 use super::peer::Peer;
 use apex::exchange::Cause;
+use apex::http::chunked::Decoder;
 use apex::http::field::slots;
 use apex::http::framing::Framing;
 use apex::http::head::{self, Method, Persistence};
@@ -51,7 +52,7 @@ struct Asked {
 /// The body of a message at the front of `bytes`: its content, and its octets on the wire; `None`: it is not whole.
 type Body = Option<(Vec<u8>, usize)>;
 
-fn body(bytes: &[u8], framing: Framing, limits: &HeadLimits) -> Result<Body, LocalReply> {
+fn body(decoder: Decoder, bytes: &[u8], framing: Framing, limits: &HeadLimits) -> Result<Body, LocalReply> {
     Ok(match framing {
         Framing::None => Some((Vec::new(), 0)),
         Framing::Length(length) => {
@@ -59,7 +60,7 @@ fn body(bytes: &[u8], framing: Framing, limits: &HeadLimits) -> Result<Body, Loc
             bytes.get(..length).map(|content| (content.to_vec(), length))
         }
         Framing::Chunked => {
-            let outcome = decode(bytes, || usize::MAX);
+            let outcome = decode(decoder, bytes, || usize::MAX);
             match outcome.end {
                 End::Incomplete => None,
                 End::Refused(reply) => return Err(reply),
@@ -111,7 +112,9 @@ impl Record {
             let route = self.table.find(host, request.target.path()).map(|id| self.table.route(id));
             let allowed = route.and_then(|route| route.policy.as_ref()?.body_bytes_max).unwrap_or(u64::MAX);
             let too_long = matches!(request.framing, Framing::Length(length) if length > allowed);
-            let whole = body(&rest[request.head_bytes..], request.framing, &self.limits).ok().flatten();
+            let whole = body(Decoder::new(), &rest[request.head_bytes..], request.framing, &self.limits)
+                .ok()
+                .flatten();
             let used = whole.as_ref().map(|(_, used)| request.head_bytes + used);
             all.push(Asked {
                 method: request.method,
@@ -142,7 +145,8 @@ impl Record {
             if self.tunnels.contains(&user) {
                 return count;
             }
-            let whole = body(&rest[sent.head_bytes..], sent.framing, &WIDE).expect("well formed");
+            let whole =
+                body(Decoder::new(), &rest[sent.head_bytes..], sent.framing, &WIDE).expect("well formed");
             let Some((content, used)) = whole else { return count };
             // A backend takes this for the whole request: it is.
             assert!(asked.content.as_ref() == Some(&content), "other content than the client sent");
@@ -175,7 +179,8 @@ impl Record {
                 _ => {}
             }
             answered += 1;
-            let Some((_, used)) = body(behind, sent.framing, &WIDE).expect("well formed") else {
+            let Some((_, used)) = body(Decoder::new(), behind, sent.framing, &WIDE).expect("well formed")
+            else {
                 assert!(self.closed, "a response is left incomplete");
                 return;
             };
@@ -205,7 +210,7 @@ fn backend_was_read_to_the_end(link: &Link, asked: &[Asked]) {
                 continue;
             }
             assert_eq!(answer.persistence, Persistence::KeepAlive);
-            let whole = body(behind, answer.framing, &WIDE).ok().flatten();
+            let whole = body(Decoder::of_response(), behind, answer.framing, &WIDE).ok().flatten();
             break answer.head_bytes + whole.expect("a response was read whole").1;
         };
         assert_eq!(used, rest.len(), "what follows a response belongs to nobody");

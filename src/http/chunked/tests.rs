@@ -7,7 +7,10 @@ type Outcome = Result<(Vec<u8>, Option<usize>), &'static str>;
 
 /// Feeds `wire` in pieces that end at the offsets in `cuts`, as a connection would deliver it.
 fn decode(wire: &[u8], cuts: &[usize]) -> Outcome {
-    let mut decoder = Decoder::new();
+    decode_by(Decoder::new(), wire, cuts)
+}
+
+fn decode_by(mut decoder: Decoder, wire: &[u8], cuts: &[usize]) -> Outcome {
     let mut content = Vec::new();
     let mut at = 0;
     for &end in cuts.iter().chain([&wire.len()]) {
@@ -47,12 +50,16 @@ fn decode(wire: &[u8], cuts: &[usize]) -> Outcome {
 
 /// Every way to split once, and octet by octet.
 fn decode_all_ways(name: &str, wire: &[u8]) -> Outcome {
-    let whole = decode(wire, &[]);
+    decode_all_ways_by(Decoder::new(), name, wire)
+}
+
+fn decode_all_ways_by(decoder: Decoder, name: &str, wire: &[u8]) -> Outcome {
+    let whole = decode_by(decoder, wire, &[]);
     for cut in 0..=wire.len() {
-        assert_eq!(decode(wire, &[cut]), whole, "{name}: split at {cut}");
+        assert_eq!(decode_by(decoder, wire, &[cut]), whole, "{name}: split at {cut}");
     }
     let every: Vec<usize> = (0..=wire.len()).collect();
-    assert_eq!(decode(wire, &every), whole, "{name}: octet by octet");
+    assert_eq!(decode_by(decoder, wire, &every), whole, "{name}: octet by octet");
     whole
 }
 
@@ -141,6 +148,34 @@ fn refuses() {
     ];
     for (name, wire, case) in cases {
         assert_eq!(decode_all_ways(name, wire), Err(*case), "{name}");
+    }
+}
+
+#[test]
+fn sizes_of_responses_may_be_padded() {
+    /// Name, wire in, content out or the rule that was broken.
+    type Case<'a> = (&'a str, &'a [u8], Result<&'a [u8], &'a str>);
+    let size = "malformed chunk size";
+    let extension = "malformed chunk extension";
+    let long = format!("5{}\r\n", " ".repeat(CHUNK_LINE_BYTES_MAX));
+    let cases: &[Case<'_>] = &[
+        ("none", b"5\r\nhello\r\n0\r\n", Ok(b"hello")),
+        ("spaces", b"5  \r\nhello\r\n0     \r\n", Ok(b"hello")),
+        ("tabs", b"5\t\r\nhello\r\n0\t \r\n", Ok(b"hello")),
+        ("before an extension", b"5 ;a=b\r\nhello\r\n0\r\n", Ok(b"hello")),
+        ("before", b" 5\r\nhello\r\n", Err(size)),
+        ("within", b"1 0\r\n", Err(extension)),
+        ("text behind", b"5 x\r\nhello\r\n", Err(extension)),
+        ("bare LF behind", b"5 \nhello\r\n", Err(extension)),
+        ("bare CR behind", b"5 \rhello\r\n", Err("chunk line not ended by CRLF")),
+        ("behind an extension", b"5;a \r\nhello\r\n", Err(extension)),
+        ("no size", b" \r\n", Err(size)),
+        ("too much", long.as_bytes(), Err(LINE_TOO_LONG.reason)),
+    ];
+    for (name, wire, expected) in cases {
+        let decoded = decode_all_ways_by(Decoder::of_response(), name, wire);
+        let expected = expected.map(|content| (content.to_vec(), Some(wire.len())));
+        assert_eq!(decoded, expected, "{name}");
     }
 }
 

@@ -518,6 +518,14 @@ fn fields_of_responses_end_at_this_hop_or_go_on() {
             upgrades,
             "101 Switching Protocols\r\nupgrade: websocket\r\nConnection: upgrade\r\n",
         ),
+        (
+            "426",
+            "1.1 426 No\r\nConnection: upgrade, X-Hop\r\nX-Hop: y\r\nUpgrade: h2c, TLS/1.0\r\nupgrade: HTTP/3.0\r\n",
+            None,
+            ResponseEdits { connection: Some(Persistence::Close), ..none },
+            "426 No\r\nUpgrade: TLS/1.0\r\nupgrade: HTTP/3.0\r\nConnection: upgrade\r\nConnection: close\r\n",
+        ),
+        ("426 that names none", "1.1 426 No\r\nUpgrade: h2c\r\n", None, none, "426 No\r\n"),
     ]);
 }
 

@@ -10,6 +10,10 @@ use crate::http::field::{Field, FieldSlots, is_token};
 use crate::http::limits::{EMPTY_LINES_MAX, FIELDS_CEILING, HeadLimits, METHOD_BYTES_MAX};
 use crate::http::local_reply::LocalReply;
 
+/// How a TLS client begins (RFC 8446 section 5.1): a record of a handshake, version 3.x. No method holds such octets.
+const TLS_HANDSHAKE: [u8; 2] = [0x16, 0x03];
+
+const TLS_HERE: LocalReply = LocalReply::bad_request("TLS on a plain port");
 const BARE_LINE_END: LocalReply = LocalReply::bad_request(BARE_LF);
 
 /// Reads a request head, its start line first.
@@ -70,6 +74,9 @@ fn request_line<'b>(
 ) -> Result<Option<(RequestLine<'b>, usize)>, LocalReply> {
     let malformed = LocalReply::bad_request("malformed request line");
     let rest = &bytes[start..];
+    if rest.starts_with(&TLS_HANDSHAKE) {
+        return Err(TLS_HERE);
+    }
     let method_end = rest.iter().position(|b| !is_token(&[*b]));
     let method = &rest[..method_end.unwrap_or(rest.len())];
     if method.len() > METHOD_BYTES_MAX {

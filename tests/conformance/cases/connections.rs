@@ -150,7 +150,7 @@ fn upgrades() -> Vec<Case> {
             .has("Connection", "upgrade")
     };
     let declined = "HTTP/1.1 426 No\r\nUpgrade: other\r\nConnection: upgrade\r\nContent-Length: 2\r\n\r\nno";
-    // RFC 9110 section 7.8: nobody is bound to upgrade; an intermediary that does not takes Upgrade out.
+    // RFC 9110 section 7.8: nobody is bound to upgrade; an intermediary that does not takes Upgrade out of requests.
     let plain = "GET /chat HTTP/1.1\r\nHost: h\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     let h2c = "GET /chat HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c, websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     vec![
@@ -180,7 +180,11 @@ fn upgrades() -> Vec<Case> {
         case(UPGRADE, "9110 15.5.22", "the backend wants another protocol")
             .sends(ASK)
             .replies(declined, Then::Keep)
-            .gives(&[ASK_SEEN], vec![answer(426).content("no")], Some(true)),
+            .gives(
+                &[ASK_SEEN],
+                vec![answer(426).content("no").has("Upgrade", "other").has("Connection", "upgrade")],
+                Some(true),
+            ),
         case(UPGRADE, "9110 7.8", "a backend that goes on as before")
             .sends(ASK)
             .replies(OK, Then::Keep)
