@@ -117,3 +117,48 @@ fn a_reader_that_went_away_is_no_error() {
         assert!(matches!(code, Some(0 | 2)), "{args:?}: {code:?}");
     }
 }
+
+#[test]
+fn unix_sockets_are_told_as_the_file_has_them() {
+    let dir =
+        std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-unix-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let write = |name: &str, listen: &str, url: &str| {
+        let text = format!(
+            "[server]\nlisten = {listen}\n[[routes]]\nname = \"a\"\nbackends = [{{ url = \"{url}\" }}]\n"
+        );
+        let file = dir.join(name);
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let one = write("one.toml", "[\"127.0.0.1:8080\", \"unix:///run/a.sock\"]", "unix:/run/app.sock");
+    let two = write("two.toml", "[\"127.0.0.1:8080\", \"unix:/run/b.sock\"]", "http://127.0.0.1:9001");
+    let (code, out, err) = told(&["-c", &one, "--check"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(
+        out.ends_with(": ok, 1 route, 1 backend, listening on 127.0.0.1:8080, unix:/run/a.sock\n"),
+        "{out}"
+    );
+    let (code, out, _) = told(&["-c", &one, "--explain", "GET http://host/path"]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("\n    unix:/run/app.sock  weight 1"), "{out}");
+    let (code, out, _) = told(&["-c", &one, "--diff", &two]);
+    assert_eq!(code, Some(1));
+    assert!(out.contains("listen: +unix:/run/b.sock, -unix:/run/a.sock"), "{out}");
+    assert!(out.contains("+127.0.0.1:9001, -unix:/run/app.sock"), "{out}");
+    let long = format!("unix:/{}", "a".repeat(107));
+    for (listen, url, words) in [
+        ("\"/run/a.sock\"", "unix:/run/app.sock", "write \"unix:/run/a.sock\""),
+        ("\"unix:a.sock\"", "unix:/run/app.sock", "begins with `/`"),
+        ("\"@a\"", "unix:/run/app.sock", "not by an abstract name"),
+        (&format!("\"{long}\""), "unix:/run/app.sock", "at most 107 octets, this one 108"),
+        ("\"unix:/run/a.sock\"", &long, "at most 107 octets, this one 108"),
+        ("[\"unix:/run/a.sock\", \"unix://run/a.sock\"]", "http://h", "names unix:/run/a.sock twice"),
+        ("\"unix:/run/a.sock\"\ntrusted_proxies = [\"unix\"]", "http://h", "\"unix:\""),
+    ] {
+        let (code, _, err) = told(&["-c", &write("bad.toml", listen, url), "--check"]);
+        assert_eq!(code, Some(1), "{listen} {url}");
+        assert!(err.contains(words), "{words}: {err}");
+    }
+    std::fs::remove_dir_all(dir).unwrap();
+}

@@ -16,7 +16,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
-use support::process::until;
+use support::process::{free_addr, until};
 use support::wire::unix_stream;
 use support::{Apex, Backend, Clients, Met, SOON, Wire, all, get, ok, say, size};
 
@@ -307,4 +307,22 @@ fn a_process_that_is_killed_leaves_a_socket_that_the_next_one_replaces() {
     let next = Apex::with("", &routes);
     reload(&next, &listen(&next, &[&path]), &routes);
     assert_eq!(Wire::unix(&path).ask(get("/")).text(), "here");
+}
+
+#[test]
+fn a_socket_that_a_service_manager_holds_is_served_and_stays() {
+    let origin = origin();
+    let path = std::env::temp_dir().join(format!("apex-activated-{}.sock", std::process::id()));
+    let _ = fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = |addr| format!("listen = [\"{addr}\", \"unix:{}\"]\nworkers = 2", path.display());
+    let given = listener.try_clone().unwrap().into();
+    let mut apex = Apex::given(given, free_addr, server, &all(&[origin.addr()]));
+    assert_eq!(Wire::unix(&path).ask(get("/")).text(), "here");
+    apex.signal(Signal::TERM);
+    assert_eq!(apex.exit().code(), Some(0));
+    assert!(is_socket(&path), "who made it has it still");
+    // Who connects now waits for the next process.
+    let _waiting = UnixStream::connect(&path).unwrap();
+    fs::remove_file(&path).unwrap();
 }

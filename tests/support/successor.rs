@@ -4,7 +4,7 @@ use super::process::{binary, config, free_addr, spawn, until};
 use super::{Apex, SOON};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, set_child_subreaper, waitpid};
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
@@ -28,18 +28,27 @@ impl Apex {
     pub fn activated(listener: TcpListener, server: &str, routes: &str) -> Self {
         adopt_orphans();
         let addr = listener.local_addr().unwrap();
-        // Descriptor 0 is the one that can be chosen without unsafe code.
-        let env = [("LISTEN_FDS", "1"), ("LISTEN_FDS_FIRST_FD", "0")];
-        let mut listener = Some(listener);
-        let choose = || addr;
-        let apex = Self::started_by(choose, |_, dir| {
-            fs::write(dir.file(), config(addr, server, routes)).unwrap();
-            let input = OwnedFd::from(listener.take().expect("it ended, but not for want of a port"));
-            spawn(&binary(), &env, &dir.file(), Stdio::from(input))
-        });
+        let apex = Self::given(listener.into(), || addr, |_| server.to_owned(), routes);
         // Connections are taken by the kernel before it runs.
         apex.stderr.find(|line| line.contains("serving"));
         apex
+    }
+
+    /// Started with a listening socket; `server` is told the address of [`Apex::addr`], which is free.
+    pub fn given(
+        socket: OwnedFd,
+        choose: impl FnOnce() -> SocketAddr,
+        server: impl Fn(SocketAddr) -> String,
+        routes: &str,
+    ) -> Self {
+        // Descriptor 0 is the one that can be chosen without unsafe code.
+        let env = [("LISTEN_FDS", "1"), ("LISTEN_FDS_FIRST_FD", "0")];
+        let mut socket = Some(socket);
+        Self::started_by(choose, |addr, dir| {
+            fs::write(dir.file(), config(addr, &server(addr), routes)).unwrap();
+            let input = socket.take().expect("it ended, but not for want of a port");
+            spawn(&binary(), &env, &dir.file(), Stdio::from(input))
+        })
     }
 
     /// Where its program is called.
