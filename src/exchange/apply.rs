@@ -7,6 +7,7 @@ use super::settings::Env;
 use super::state::{Exchange, Link, Stage};
 use super::step::{Outcome, Side, Step};
 use super::tries::When;
+use crate::http::head::Persistence;
 use crate::route::health::Failure;
 
 impl Exchange {
@@ -15,6 +16,7 @@ impl Exchange {
         match (step, outcome) {
             (Step::Read(Side::Client), outcome) => self.client_read(outcome, env),
             (Step::Read(Side::Backend), outcome) => self.backend_read(outcome, env),
+            (Step::Peek(side), outcome) => self.peeked(side, outcome),
             (Step::Fill(side), outcome) => self.fill(side, outcome, env),
             (Step::Write(side) | Step::Drain(side), Outcome::Moved { count, full }) => {
                 self.active = env.now;
@@ -39,6 +41,19 @@ impl Exchange {
             (Step::Shutdown(side), _) => self.was_shut_down(side, env),
             (Step::Release(_), _) => self.released(env),
             (Step::Finish(_) | Step::Wait, _) => {}
+        }
+    }
+
+    fn peeked(&mut self, side: Side, outcome: Outcome) {
+        let flow = match side {
+            Side::Client => &mut self.request,
+            Side::Backend => &mut self.response,
+        };
+        if outcome == Outcome::Blocked {
+            flow.source.ready = false;
+        } else if side == Side::Backend {
+            // RFC 9112 section 9.2: octets behind the response, or an end, are of no exchange.
+            self.backend_keeps = Persistence::Close;
         }
     }
 

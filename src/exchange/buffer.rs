@@ -5,6 +5,9 @@ use crate::base::ObjectPool;
 /// Octets of one pooled buffer. A head of the usual size, or a small message as a whole, fits; larger bodies go through pipes.
 pub const BUFFER_BYTES: usize = 16 * 1024;
 
+/// Octets of a small buffer: what is kept of a usual request while its answer is awaited (its head, the parts of its access line) fits.
+pub(super) const SMALL_BYTES: usize = 2 * 1024;
+
 /// Octets of a large buffer, for content that comes faster than it goes in small ones and that no pipe takes. From 128 KiB on,
 /// glibc maps pages for each, and hands out what begins 16 octets behind their start, where copies are slow.
 pub const LARGE_BYTES: usize = 124 * 1024;
@@ -17,6 +20,9 @@ const FREE_MAX: usize = 256;
 
 /// Buffers that are not worth a look at what was needed: what a few clients take.
 const FREE_BASE: usize = 32;
+
+/// Small buffers that a worker keeps, two of them for each request that waits: as much memory as in half as many others.
+const SMALL_FREE_MAX: usize = 4 * FREE_MAX;
 
 /// Large buffers that a worker keeps. They are taken for a transfer that is never done at once, so that few are in use.
 const LARGE_FREE_MAX: usize = 16;
@@ -31,6 +37,7 @@ const PAGE_BYTES: usize = 4096;
 /// The free buffers of one worker, the one used last on top: it is the one still in the processor's cache.
 #[derive(Debug)]
 pub struct Buffers {
+    small: ObjectPool<Vec<u8>>,
     free: ObjectPool<Vec<u8>>,
     large: ObjectPool<Vec<u8>>,
     large_used: usize,
@@ -39,6 +46,7 @@ pub struct Buffers {
 impl Default for Buffers {
     fn default() -> Self {
         Self {
+            small: ObjectPool::new(FREE_BASE, SMALL_FREE_MAX),
             free: ObjectPool::new(FREE_BASE, FREE_MAX),
             // They are so few that they go with others only.
             large: ObjectPool::new(LARGE_FREE_MAX, LARGE_FREE_MAX),
@@ -51,6 +59,14 @@ impl Buffers {
     /// An empty buffer with room for [`BUFFER_BYTES`].
     pub fn take(&mut self) -> Vec<u8> {
         self.free.take().unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
+    }
+
+    /// An empty buffer of the smallest size that has room for `length` octets, or of [`BUFFER_BYTES`].
+    pub(super) fn take_for(&mut self, length: usize) -> Vec<u8> {
+        if length > SMALL_BYTES {
+            return self.take();
+        }
+        self.small.take().unwrap_or_else(|| Vec::with_capacity(SMALL_BYTES))
     }
 
     /// An empty buffer with room for [`LARGE_BYTES`]; none where too many are in use.
@@ -70,36 +86,44 @@ impl Buffers {
     /// Takes a buffer back. One that grew for a large head goes back to the allocator.
     pub fn give(&mut self, mut bytes: Vec<u8>) {
         let free = match bytes.capacity() {
+            SMALL_BYTES => &mut self.small,
             BUFFER_BYTES => &mut self.free,
-            LARGE_BYTES => {
-                self.large_used = self.large_used.saturating_sub(1);
-                &mut self.large
-            }
             _ => return,
         };
         bytes.clear();
         free.give(bytes);
     }
 
+    /// Takes back a buffer of [`Buffers::take_large`], which may have grown since: one more may be in use.
+    fn give_large(&mut self, mut bytes: Vec<u8>) {
+        debug_assert!(self.large_used > 0, "more large buffers came back than were taken");
+        self.large_used = self.large_used.saturating_sub(1);
+        if bytes.capacity() == LARGE_BYTES {
+            bytes.clear();
+            self.large.give(bytes);
+        }
+    }
+
     /// More are kept than is worth a look.
     pub fn has_surplus(&self) -> bool {
-        self.free.has_surplus()
+        self.free.has_surplus() || self.small.has_surplus()
     }
 
     /// More were not needed since the last look than is worth keeping.
     pub fn are_unneeded(&self) -> bool {
-        self.free.is_unneeded()
+        self.free.is_unneeded() || self.small.is_unneeded()
     }
 
     /// Looks at what was needed, as [`ObjectPool::look`].
     pub fn look(&mut self) {
+        self.small.look();
         self.free.look();
         self.large.look();
     }
 
     /// Gives back to the allocator what was not needed since the last look; true where there was any.
     pub fn trim(&mut self) -> bool {
-        self.free.trim() | self.large.trim()
+        self.small.trim() | self.free.trim() | self.large.trim()
     }
 }
 
@@ -125,6 +149,8 @@ fn lies_badly(address: usize) -> bool {
 pub(super) struct Buffer {
     bytes: Vec<u8>,
     start: usize,
+    /// It is one of the large ones, whatever it has grown to since.
+    is_large: bool,
 }
 
 /// Content is private and long: only its measure is shown.
@@ -186,6 +212,14 @@ impl Buffer {
         &mut self.bytes
     }
 
+    /// To append up to `length` octets to; with memory from the pool if it has none.
+    pub(super) fn open_for(&mut self, buffers: &mut Buffers, length: usize) -> &mut Vec<u8> {
+        if self.bytes.capacity() == 0 {
+            self.bytes = buffers.take_for(length);
+        }
+        &mut self.bytes
+    }
+
     /// Moves the little that it holds into memory of that size, so that waiting for more costs no whole buffer.
     pub(super) fn shrink(&mut self, buffers: &mut Buffers) {
         if self.bytes.capacity() == BUFFER_BYTES && self.len() <= SHRINKS_MAX {
@@ -198,17 +232,19 @@ impl Buffer {
     /// Takes a large buffer in place of one that holds nothing, if there is one.
     pub(super) fn widen(&mut self, buffers: &mut Buffers) {
         if self.is_empty()
+            && !self.is_large
             && self.bytes.capacity() < LARGE_BYTES
             && let Some(large) = buffers.take_large()
         {
             self.reclaim(buffers);
             self.bytes = large;
+            self.is_large = true;
         }
     }
 
     /// Moves what a large buffer holds into one of the usual size, where it fits: it is to wait, and others are not to.
     pub(super) fn narrow(&mut self, buffers: &mut Buffers) {
-        if self.bytes.capacity() == LARGE_BYTES && self.len() <= BUFFER_BYTES {
+        if self.is_large && self.len() <= BUFFER_BYTES {
             let mut bytes = buffers.take();
             bytes.extend_from_slice(self.unread());
             self.reclaim(buffers);
@@ -226,6 +262,7 @@ impl Buffer {
         if self.bytes.capacity() < BUFFER_BYTES {
             let few = std::mem::replace(&mut self.bytes, buffers.take());
             self.bytes.extend_from_slice(&few);
+            buffers.give(few);
         }
         let bytes = &mut self.bytes;
         if bytes.len() == bytes.capacity() {
@@ -248,7 +285,8 @@ impl Buffer {
     pub(super) fn reclaim(&mut self, buffers: &mut Buffers) {
         if self.bytes.capacity() > 0 {
             self.start = 0;
-            buffers.give(std::mem::take(&mut self.bytes));
+            let bytes = std::mem::take(&mut self.bytes);
+            if std::mem::take(&mut self.is_large) { buffers.give_large(bytes) } else { buffers.give(bytes) }
         }
     }
 }
@@ -278,13 +316,25 @@ mod tests {
     #[test]
     fn what_is_kept_for_later_has_a_bound() {
         let mut buffers = Buffers::default();
-        for (capacity, kept) in
-            [(BUFFER_BYTES, FREE_MAX), (LARGE_BYTES, LARGE_FREE_MAX), (BUFFER_BYTES + 1, 0)]
-        {
+        for (capacity, kept) in [
+            (SMALL_BYTES, SMALL_FREE_MAX),
+            (BUFFER_BYTES, FREE_MAX),
+            (LARGE_BYTES, LARGE_FREE_MAX),
+            (BUFFER_BYTES + 1, 0),
+        ] {
+            let larges: Vec<_> = (0..=LARGE_FREE_MAX).filter_map(|_| buffers.take_large()).collect();
+            assert_eq!(larges.len(), LARGE_FREE_MAX + 1);
+            for large in larges {
+                buffers.give_large(if capacity == LARGE_BYTES { large } else { Vec::new() });
+            }
             for _ in 0..=kept {
                 buffers.give(Vec::with_capacity(capacity));
             }
-            let free = [(BUFFER_BYTES, buffers.free.len()), (LARGE_BYTES, buffers.large.len())];
+            let free = [
+                (SMALL_BYTES, buffers.small.len()),
+                (BUFFER_BYTES, buffers.free.len()),
+                (LARGE_BYTES, buffers.large.len()),
+            ];
             let count = free.iter().find(|(of, _)| *of == capacity).map_or(0, |(_, count)| *count);
             assert_eq!(count, kept, "{capacity}");
         }
@@ -294,8 +344,43 @@ mod tests {
     fn what_is_taken_is_empty() {
         let mut buffers = Buffers::default();
         buffers.give(vec![b'x'; BUFFER_BYTES]);
-        buffers.give(vec![b'x'; LARGE_BYTES]);
-        assert_eq!((buffers.take().len(), buffers.take_large().unwrap().len()), (0, 0));
+        buffers.give(vec![b'x'; SMALL_BYTES]);
+        let mut large = buffers.take_large().unwrap();
+        large.resize(LARGE_BYTES, b'x');
+        buffers.give_large(large);
+        let taken = [buffers.take(), buffers.take_for(1), buffers.take_large().unwrap()];
+        assert_eq!(
+            taken.map(|bytes| (bytes.len(), bytes.capacity())),
+            [(0, BUFFER_BYTES), (0, SMALL_BYTES), (0, LARGE_BYTES)]
+        );
+    }
+
+    #[test]
+    fn memory_is_taken_as_long_as_it_is_needed() {
+        let mut buffers = Buffers::default();
+        for (length, capacity) in
+            [(0, SMALL_BYTES), (SMALL_BYTES, SMALL_BYTES), (SMALL_BYTES + 1, BUFFER_BYTES)]
+        {
+            let mut buffer = Buffer::default();
+            assert_eq!(buffer.open_for(&mut buffers, length).capacity(), capacity);
+            buffer.reclaim(&mut buffers);
+        }
+        assert_eq!((buffers.small.len(), buffers.free.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_large_buffer_that_grew_is_counted_when_it_comes_back() {
+        let mut buffers = Buffers::default();
+        for _ in 0..=LARGE_USED_MAX {
+            let mut buffer = Buffer::default();
+            buffer.widen(&mut buffers);
+            assert!(buffer.is_large);
+            buffer.open_for_read(&mut buffers, 1).resize(LARGE_BYTES, b'x');
+            assert!(buffer.open_for_read(&mut buffers, 1).capacity() > LARGE_BYTES);
+            buffer.reclaim(&mut buffers);
+            assert!(!buffer.is_large);
+        }
+        assert_eq!(buffers.large_used, 0);
     }
 
     #[test]

@@ -306,7 +306,6 @@ impl Exchange {
         let connection = self.meta.connection(self.client_keeps);
         let out = self.response.outgoing.open(env.buffers);
         let length = reply::write(out, reply, self.meta.content(), connection, env.date);
-        self.response.content_bytes += length as u64;
-        self.response.body = Body::Done;
+        self.response.holds_message(length);
     }
 }

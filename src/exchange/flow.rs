@@ -81,6 +81,8 @@ pub(super) struct Flow {
     direct: usize,
     /// Octets of framing among those.
     direct_framing: usize,
+    /// Octets of content in `outgoing`, at its back.
+    copied: usize,
     /// Reads go into large buffers, with fewer calls: much may come at once, or has.
     pub(super) large_reads: bool,
     /// A chunk's data is complete but for what is on its way; its CRLF is owed to the sink.
@@ -114,6 +116,7 @@ impl Flow {
             outgoing: Buffer::default(),
             direct: 0,
             direct_framing: 0,
+            copied: 0,
             large_reads: false,
             owes_crlf: false,
             piped: 0,
@@ -139,7 +142,9 @@ impl Flow {
     /// Octets of content that left for the sink.
     pub(super) fn content_given(&self) -> u64 {
         // Where part of a run with framing in it was written, the framing counts as written first.
-        self.content_bytes - (self.direct - self.direct_framing.min(self.direct) + self.piped) as u64
+        let direct = self.direct - self.direct_framing.min(self.direct);
+        let copied = self.copied.min(self.outgoing.len());
+        self.content_bytes - (copied + direct + self.piped) as u64
     }
 
     /// Octets wait for the sink, in memory or in the pipe.
@@ -232,10 +237,18 @@ impl Flow {
         self.owes_crlf && self.direct > 0 && self.body == Body::UntilClose
     }
 
+    /// A whole message stands in `outgoing`, with so many octets of content at its end.
+    pub(super) fn holds_message(&mut self, content_bytes: usize) {
+        self.body = Body::Done;
+        self.content_bytes += content_bytes as u64;
+        self.copied += content_bytes;
+    }
+
     /// The sink took `count` octets of [`Flow::memory`].
     pub(super) fn wrote(&mut self, count: usize, buffers: &mut Buffers) {
         let framed = count.min(self.outgoing.len());
         self.outgoing.take(framed);
+        self.copied = self.copied.min(self.outgoing.len());
         let content = (count - framed).min(self.direct);
         let tail = count - framed - content;
         if content > 0 {
@@ -462,6 +475,7 @@ impl Flow {
         } else if count <= COPY_MAX && self.outgoing.room() >= count + FRAMING_ROOM {
             let outgoing = self.outgoing.open(buffers);
             outgoing.extend_from_slice(&self.incoming.unread()[..count]);
+            self.copied += count;
             self.incoming.take(count);
         } else {
             self.direct = count;

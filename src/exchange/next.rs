@@ -112,8 +112,9 @@ impl Exchange {
         {
             Step::Release(Release::Close)
         } else if source.ready {
-            // The last read or fill did not reach the end of what there was: no edge would tell of bytes that are there already.
-            Step::Read(Side::Backend)
+            // The last read or fill did not reach the end of what there was: no edge would tell of bytes that are there already. They
+            // belong to nobody, so they need no memory, which the response may still fill.
+            Step::Peek(Side::Backend)
         } else {
             Step::Release(Release::Reuse)
         }

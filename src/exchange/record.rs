@@ -1,6 +1,6 @@
 //! What is known of an exchange at its end: the facts of its access line and of the counters.
 
-use super::buffer::Buffers;
+use super::buffer::{Buffers, SMALL_BYTES};
 use super::step::Asked;
 use crate::base::Tick;
 use crate::http::head::Request;
@@ -8,6 +8,9 @@ use crate::route::table::RouteId;
 
 /// The longest request line, referer or user agent that is noted; a line of the log is not the place for more.
 const NOTE_BYTES_MAX: usize = 4 * 1024;
+
+/// Room for what is noted beside those: spaces, the version, and the name of a request as Apex makes one.
+const LINE_SPARE_BYTES: usize = 64;
 
 /// Where the status, or the end, of an exchange came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,24 +68,20 @@ pub struct Record {
 impl Record {
     /// Notes the parts of the access line while the head is there.
     pub(super) fn note(&mut self, request: &Request<'_, '_>, buffers: &mut Buffers) {
-        let mut access_log = buffers.take();
+        let noted = |part: &'_ [u8]| part.len().min(NOTE_BYTES_MAX);
         let line = [request.method_text.as_bytes(), request.target_text];
+        let [referer, agent] = ["referer", "user-agent"].map(|name| request.field(name).unwrap_or_default());
+        let parts_bytes = noted(line[0]) + noted(line[1]) + noted(referer) + noted(agent);
+        let mut access_log = buffers.take_for(parts_bytes + LINE_SPARE_BYTES);
         for part in line {
-            access_log.extend_from_slice(&part[..part.len().min(NOTE_BYTES_MAX)]);
+            access_log.extend_from_slice(&part[..noted(part)]);
             access_log.push(b' ');
         }
         access_log.extend_from_slice(request.version.as_str().as_bytes());
         self.line_end = access_log.len();
-        for field in request.fields {
-            if field.name.eq_ignore_ascii_case("referer") {
-                access_log.extend_from_slice(&field.value[..field.value.len().min(NOTE_BYTES_MAX)]);
-                break;
-            }
-        }
+        access_log.extend_from_slice(&referer[..noted(referer)]);
         self.referer_end = access_log.len();
-        if let Some(agent) = request.field("user-agent") {
-            access_log.extend_from_slice(&agent[..agent.len().min(NOTE_BYTES_MAX)]);
-        }
+        access_log.extend_from_slice(&agent[..noted(agent)]);
         self.agent_end = access_log.len();
         self.access_log = access_log;
     }
@@ -90,8 +89,9 @@ impl Record {
     /// Notes the first line of a head that could not be read.
     pub(super) fn note_unread(&mut self, bytes: &[u8], buffers: &mut Buffers) {
         let line_end = bytes.iter().position(|&byte| matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
-        let mut access_log = buffers.take();
-        access_log.extend_from_slice(&bytes[..line_end.min(NOTE_BYTES_MAX)]);
+        let line_end = line_end.min(NOTE_BYTES_MAX);
+        let mut access_log = buffers.take_for(line_end);
+        access_log.extend_from_slice(&bytes[..line_end]);
         self.line_end = access_log.len();
         self.referer_end = access_log.len();
         self.agent_end = access_log.len();
@@ -121,6 +121,14 @@ impl Record {
     /// `X-Request-Id` as the backend was given it; empty: none.
     pub fn request_id(&self) -> &[u8] {
         &self.access_log[self.agent_end..]
+    }
+
+    /// Keeps what was noted in no more memory than that takes: the exchange is to last.
+    pub(super) fn shrink(&mut self, buffers: &mut Buffers) {
+        if self.access_log.capacity() >= SMALL_BYTES.max(2 * self.access_log.len()) {
+            let noted = self.access_log.as_slice().to_vec();
+            buffers.give(std::mem::replace(&mut self.access_log, noted));
+        }
     }
 
     /// Gives its memory back to the pool.

@@ -253,7 +253,14 @@ impl Exchange {
         if env.settings.access_log == AccessLog::On && edits.request_id.is_some() {
             note_request_id(record, request, &edits);
         }
-        forward::request(self.request.outgoing.open(env.buffers), request, &edits);
+        let outgoing = &mut self.request.outgoing;
+        let out = if request.framing == Framing::None {
+            // No content follows: so much is kept until the answer comes.
+            outgoing.open_for(env.buffers, forward::request_bytes_max(request, &edits))
+        } else {
+            outgoing.open(env.buffers)
+        };
+        forward::request(out, request, &edits);
         Found::Request(request.head_bytes)
     }
 

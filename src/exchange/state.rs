@@ -419,6 +419,10 @@ impl Exchange {
         if self.stage == Stage::Head {
             self.request.incoming.shrink(buffers);
         }
+        // So do tunnels that say little.
+        if matches!(self.stage, Stage::Tunnel { .. }) {
+            self.record.shrink(buffers);
+        }
     }
 
     /// The backend connection is new, and no octet was written to it yet.

@@ -29,6 +29,8 @@ impl Side {
 pub enum Step {
     /// Read from that side's socket into memory.
     Read(Side),
+    /// Look whether that side has sent anything that was not read, and leave it there. Nothing there is `Blocked`.
+    Peek(Side),
     /// Write memory to that side's socket.
     Write(Side),
     /// Splice from that side's socket into the pipe of its direction.

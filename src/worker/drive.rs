@@ -39,6 +39,7 @@ impl<S: System> Worker<S> {
             let step = active.exchange.next_step();
             let outcome = match step {
                 Step::Read(side) => resources.read(client, &mut active, side),
+                Step::Peek(side) => resources.peek(client, &active, side),
                 Step::Write(side) => resources.write(client, &mut active, side),
                 Step::Fill(side) => resources.fill(client, &mut active, side),
                 Step::Drain(side) => resources.drain(client, &mut active, side),
@@ -169,6 +170,11 @@ impl<S: System> Resources<S> {
             },
         };
         moved(self.system.read(socket, bytes), room)
+    }
+
+    fn peek(&mut self, client: &Client<S>, active: &Active<S::Pipe>, side: Side) -> Outcome {
+        let Some(stream) = stream_of(&self.links, client, active, side) else { return Outcome::Failed };
+        if self.system.is_quiet(stream) { Outcome::Blocked } else { Outcome::Ended }
     }
 
     fn write(&mut self, client: &Client<S>, active: &mut Active<S::Pipe>, side: Side) -> Outcome {

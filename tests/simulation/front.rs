@@ -84,7 +84,10 @@ impl Front {
     /// Whether the step may be performed now.
     pub(crate) fn check_step(&mut self, step: Step) -> Result<(), String> {
         match step {
-            Step::Read(Side::Backend) | Step::Write(Side::Backend) | Step::Fill(Side::Backend)
+            Step::Read(Side::Backend)
+            | Step::Peek(Side::Backend)
+            | Step::Write(Side::Backend)
+            | Step::Fill(Side::Backend)
                 if self.backend.is_none() =>
             {
                 return Err("a step for a backend that is not there".into());

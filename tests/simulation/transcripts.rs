@@ -508,7 +508,7 @@ fn a_long_content_goes_through_the_pipe_behind_the_memory() {
     bench.step(Step::Fill(Backend), Outcome::Moved { count: 202_144, full: true });
     bench.step(Step::Drain(Client), Outcome::Moved { count: 202_144, full: true });
     // A fill does not tell whether the socket is empty now.
-    bench.step(Step::Read(Backend), Outcome::Blocked);
+    bench.step(Step::Peek(Backend), Outcome::Blocked);
     bench.releases(Release::Reuse);
     bench.goes_on();
 }

@@ -346,6 +346,10 @@ impl World {
                 let socket = &mut self.sockets[socket_of(side, front)];
                 socket.read(front.exchange.incoming(side, &mut self.env.buffers, &self.env.rules))
             }
+            Step::Peek(side) => {
+                let is_quiet = self.sockets[socket_of(side, front)].is_quiet();
+                if is_quiet { Outcome::Blocked } else { Outcome::Ended }
+            }
             Step::Write(side) => self.sockets[socket_of(side, front)].write(&front.exchange.outgoing(side)),
             Step::Fill(side) => {
                 let max = front.exchange.fill_max(side);

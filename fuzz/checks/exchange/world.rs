@@ -267,6 +267,13 @@ impl World {
     fn perform(&mut self, step: Step) -> Outcome {
         match step {
             Step::Read(side) => self.read(side),
+            Step::Peek(side) => {
+                let is_quiet = match side {
+                    Side::Client => self.client.is_quiet(),
+                    Side::Backend => self.backend().expect("a backend to look at").is_quiet(),
+                };
+                if is_quiet { Outcome::Blocked } else { Outcome::Ended }
+            }
             Step::Write(side) => {
                 let pieces = self.exchange.outgoing(side);
                 let pipe = if side == Side::Client { &self.response_pipe } else { &self.request_pipe };

@@ -33,6 +33,7 @@ impl Flow {
         self.owes_crlf = run.owes_crlf;
         if run.length <= COPY_MAX && self.outgoing.room() >= run.length + FRAMING_ROOM {
             self.outgoing.open(buffers).extend_from_slice(&self.incoming.unread()[..run.length]);
+            self.copied += run.length - run.framing;
             self.incoming.take(run.length);
             self.incoming.forget();
         } else {
