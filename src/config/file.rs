@@ -7,6 +7,7 @@
 
 use super::error::{PROBLEMS_MAX, Problem, Problems};
 use super::nearest::nearest;
+use super::pieces::PIECE_BYTES_MAX;
 use super::source::Source;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use std::collections::HashSet;
@@ -130,6 +131,10 @@ struct Found {
 #[derive(Debug)]
 pub(super) struct Walk<'t> {
     source: &'t Source<'t>,
+    /// What is walked through now: the text of the file, or a piece of it.
+    text: &'t str,
+    /// Where each part of it stands: its offset in `text`, and in the file.
+    segments: Vec<(usize, usize)>,
     /// At most [`FOUND_MAX`].
     found: Vec<Found>,
     /// Problems beyond those.
@@ -137,22 +142,56 @@ pub(super) struct Walk<'t> {
 }
 
 impl<'t> Walk<'t> {
-    /// Parses the text and begins the walk at its root.
-    pub(super) fn begin(source: &'t Source<'t>) -> (Self, Section<'t>) {
-        let (root, errors) = DeTable::parse_recoverable(source.text());
-        let mut walk = Self { source, found: Vec::new(), unkept: 0 };
+    /// A walk through a file.
+    pub(super) fn begin(source: &'t Source<'t>) -> Self {
+        Self { source, text: "", segments: Vec::new(), found: Vec::new(), unkept: 0 }
+    }
+
+    /// Parses a text, and goes on at its root: the file, or a piece of it, whose parts stand at these offsets (in the text, and in
+    /// the file).
+    pub(super) fn open(&mut self, text: &'t str, segments: Vec<(usize, usize)>) -> Section<'t> {
+        (self.text, self.segments) = (text, segments);
+        let (root, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             let span = error.span().unwrap_or_default();
-            let (what, hint) = syntax_words(error.message(), source.text().get(span.clone()).unwrap_or(""));
-            walk.note(Found { kind: Kind::Syntax, span, what, hint });
+            let (what, hint) = syntax_words(error.message(), text.get(span.clone()).unwrap_or(""));
+            self.note(Found { kind: Kind::Syntax, span, what, hint });
         }
         let span = root.span();
-        (walk, Section { shape: &FILE, table: root.into_inner(), span })
+        Section { shape: &FILE, table: root.into_inner(), span }
+    }
+
+    /// As [`Walk::open`], of a piece of a large file: of one that is too long, only the errors at its front are told.
+    pub(super) fn open_bounded(&mut self, text: &'t str, segments: Vec<(usize, usize)>) -> Section<'t> {
+        if text.len() <= PIECE_BYTES_MAX {
+            return self.open(text, segments);
+        }
+        let cut = text.as_bytes()[..PIECE_BYTES_MAX].iter().rposition(|&octet| octet == b'\n');
+        let cut = cut.map_or(0, |at| at + 1);
+        let place = if text.trim_start().starts_with("[[routes") {
+            "in one route"
+        } else {
+            "outside of `[[routes]]`"
+        };
+        let mut root = self.open(&text[..cut], segments);
+        root.table.clear();
+        self.text = text;
+        let span = cut..cut + text[cut..].find('\n').unwrap_or(text.len() - cut).max(1);
+        let what = format!("more than {} KiB {place}", PIECE_BYTES_MAX >> 10);
+        self.note(Found { kind: Kind::Value, span, what, hint: "is it the right file?".to_owned() });
+        root
+    }
+
+    /// Where an offset of the text stands in the file.
+    fn offset(&self, at: usize) -> usize {
+        let after = self.segments.partition_point(|&(start, _)| start <= at);
+        let segment = after.checked_sub(1).and_then(|index| self.segments.get(index));
+        segment.map_or(at, |&(start, there)| there + (at - start))
     }
 
     /// Ends the walk: `None` where nothing was wrong.
     pub(super) fn end(self, file: &str) -> Option<Problems> {
-        let Self { source, mut found, unkept } = self;
+        let Self { source, mut found, unkept, .. } = self;
         let line = |found: &Found| source.line(found.span.start);
         let broken: HashSet<usize> =
             found.iter().filter(|found| found.kind == Kind::Syntax).map(line).collect();
@@ -184,10 +223,12 @@ impl<'t> Walk<'t> {
 
     /// The number of the line at octet `at`.
     pub(super) fn line(&self, at: usize) -> usize {
-        self.source.line(at)
+        self.source.line(self.offset(at))
     }
 
-    fn note(&mut self, found: Found) {
+    fn note(&mut self, mut found: Found) {
+        let start = self.offset(found.span.start);
+        found.span = start..start + found.span.len();
         if self.found.len() < FOUND_MAX {
             self.found.push(found);
         } else {
@@ -223,7 +264,7 @@ impl<'t> Walk<'t> {
         expected: &str,
     ) -> Option<Spanned<T>> {
         let span = value.span();
-        let hint = quotes_hint(value.get_ref(), self.source.text().get(span.clone()).unwrap_or(""), expected);
+        let hint = quotes_hint(value.get_ref(), self.text.get(span.clone()).unwrap_or(""), expected);
         let found = type_words(value.get_ref());
         if let Ok(read) = T::deserialize(value.into_deserializer()) {
             return Some(Spanned::new(span, read));

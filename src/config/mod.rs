@@ -6,6 +6,7 @@ pub mod diff;
 pub mod error;
 mod file;
 pub mod nearest;
+mod pieces;
 mod routes;
 mod source;
 
@@ -109,12 +110,117 @@ impl Mark {
 /// Everything that is wrong with it, in the order of the text.
 pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
     let source = source::Source::new(text);
-    let (mut walk, mut root) = file::Walk::begin(&source);
+    if source.text().len() <= pieces::WHOLE_BYTES_MAX {
+        parse_whole(&source, file)
+    } else {
+        parse_in_pieces(&source, file)
+    }
+}
+
+/// Checks a text as one.
+fn parse_whole(source: &source::Source<'_>, file: &str) -> Result<Config, Problems> {
+    let mut walk = file::Walk::begin(source);
+    let mut root = walk.open(source.text(), vec![(0, 0)]);
     let server = check::server(&mut walk, root.take("server"));
-    let routes = routes::routes(&mut walk, root.take("routes"));
+    let mut routes = routes::Routes::default();
+    match root.take("routes") {
+        Some(value) => routes.judge(&mut walk, value),
+        None => routes::absent(&mut walk),
+    }
     walk.close(root);
-    match walk.end(file) {
-        None => Ok(Config { server, routes }),
-        Some(problems) => Err(problems),
+    let config = Config { server, routes: routes.specs };
+    walk.end(file).map_or(Ok(config), Err)
+}
+
+/// Checks a text route by route: of a large file, the tree of the whole would take many times its memory.
+fn parse_in_pieces(source: &source::Source<'_>, file: &str) -> Result<Config, Problems> {
+    let pieces = pieces::Pieces::of(source.text());
+    let (main, segments) = pieces.main_of(source.text());
+    let mut walk = file::Walk::begin(source);
+    let mut root = walk.open_bounded(&main, segments);
+    let server = check::server(&mut walk, root.take("server"));
+    let mut routes = routes::Routes::default();
+    match root.take("routes") {
+        Some(value) if pieces.routes.is_empty() => routes.judge(&mut walk, value),
+        Some(value) => {
+            let hint = "write each route under a `[[routes]]` of its own, with its tables right below";
+            walk.wrong(value.span(), "`routes` in two forms", hint);
+        }
+        None if pieces.routes.is_empty() => routes::absent(&mut walk),
+        None => {}
+    }
+    walk.close(root);
+    for piece in pieces.routes {
+        let mut root = walk.open_bounded(&source.text()[piece.clone()], vec![(0, piece.start)]);
+        if let Some(value) = root.take("routes") {
+            routes.judge(&mut walk, value);
+        }
+        walk.close(root);
+    }
+    let config = Config { server, routes: routes.specs };
+    walk.end(file).map_or(Ok(config), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write;
+
+    fn in_pieces(text: &str) -> Result<Config, Problems> {
+        parse_in_pieces(&source::Source::new(text), "a.toml")
+    }
+
+    #[test]
+    fn a_text_reads_the_same_in_pieces() {
+        let route = |name: &str| {
+            format!(
+                "[[routes]] # a route\nname = \"{name}\"\nhost = \"{name}\"\n[[routes.backends]]\nurl = \"http://a\"\n"
+            )
+        };
+        let good = format!("{}[server]\nvia = \"x\" # [[routes]]\n{}", route("a"), route("b"));
+        let cases = [
+            good.clone(),
+            format!("\u{feff}server.listen = \"0.0.0.0:1\"\n{}", route("a")),
+            "routes = [{ name = \"a\", backends = [{ url = \"http://a\" }] }]\n".to_owned(),
+            // What is wrong is told in the same words, at the same places.
+            good.replace("via", "vai"),
+            format!("{good}[server]\n"),
+            good.replace("name = \"b\"", "name = \"a\""),
+            good.replace("host = \"b\"", "host = \"a\""),
+            good.replace("url", "uri"),
+            format!("{good}x = 1\n"),
+            "[server]\n".to_owned(),
+            String::new(),
+            format!("[server]\nvia = x\n{}", route("a")),
+            good.replace("name = \"b\"", "name = b"),
+        ];
+        for text in cases {
+            assert_eq!(in_pieces(&text), parse_whole(&source::Source::new(&text), "a.toml"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_in_one_piece_hides_nothing_in_the_next() {
+        let mut text = String::new();
+        for number in 0..3 {
+            let _ = writeln!(text, "[[routes]]\nname = \"{number}\"\nbackends = [\n");
+        }
+        let problems = in_pieces(&text).unwrap_err();
+        let lines: Vec<usize> =
+            problems.told.iter().filter_map(|one| Some(one.place.as_ref()?.line)).collect();
+        assert!(lines.iter().any(|&line| line <= 4) && lines.iter().any(|&line| line > 8), "{problems}");
+        let mixed = format!("routes = []\n{text}");
+        assert!(in_pieces(&mixed).unwrap_err().to_string().contains("`routes` in two forms"));
+    }
+
+    #[test]
+    fn a_piece_that_is_too_long_is_told() {
+        let long = format!("[server]\n{}", "# x\n".repeat(pieces::PIECE_BYTES_MAX / 4));
+        let route = "[[routes]]\nname = \"a\"\nbackends = [{ url = \"http://a\" }]\n";
+        let problems = parse(&format!("{long}{route}"), "a.toml").unwrap_err();
+        assert!(problems.to_string().contains("more than 512 KiB outside of `[[routes]]`"), "{problems}");
+        let problems = parse(&format!("{route}{}", "# x\n".repeat(pieces::PIECE_BYTES_MAX / 4)), "a.toml");
+        let problems = problems.unwrap_err().to_string();
+        assert!(problems.contains("more than 512 KiB in one route"), "{problems}");
     }
 }

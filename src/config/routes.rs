@@ -18,6 +18,10 @@ const NAME_CHARS_MAX: usize = 128;
 /// Retries that may be asked for: far beyond what helps a request, and too few to hold one for long.
 const RETRIES_CEILING: u64 = 100;
 
+/// How a route is written.
+const EXAMPLE: &str =
+    "add `[[routes]]` with `name = \"my-api\"` and `backends = [{ url = \"http://127.0.0.1:9001\" }]`";
+
 /// The names of the ways to choose a backend.
 const BALANCINGS: [(&str, Balancing); 3] = [
     ("round_robin", Balancing::RoundRobin),
@@ -43,30 +47,36 @@ struct Taken {
     policies: HashMap<RoutePolicy, Arc<RoutePolicy>>,
 }
 
-/// Judges all routes. A route with something wrong in it is noted and left out.
-pub(super) fn routes<'t>(walk: &mut Walk<'t>, value: Option<Spanned<DeValue<'t>>>) -> Vec<RouteSpec> {
-    const EXAMPLE: &str =
-        "add `[[routes]]` with `name = \"my-api\"` and `backends = [{ url = \"http://127.0.0.1:9001\" }]`";
-    let Some(value) = value else {
-        walk.absent(0..0, "the file has no `[[routes]]`", EXAMPLE);
-        return Vec::new();
-    };
-    if !value.get_ref().is_array() {
-        walk.wrong_type(&value, "a list of routes", "write `[[routes]]`, in two brackets");
-        return Vec::new();
+/// The routes of a file, as they are judged.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    taken: Taken,
+    /// Those with nothing wrong in them.
+    pub(super) specs: Vec<RouteSpec>,
+}
+
+/// Notes that there is no route.
+pub(super) fn absent(walk: &mut Walk<'_>) {
+    walk.absent(0..0, "the file has no `[[routes]]`", EXAMPLE);
+}
+
+impl Routes {
+    /// Judges a list of routes. A route with something wrong in it is noted and left out.
+    pub(super) fn judge<'t>(&mut self, walk: &mut Walk<'t>, value: Spanned<DeValue<'t>>) {
+        if !value.get_ref().is_array() {
+            walk.wrong_type(&value, "a list of routes", "write `[[routes]]`, in two brackets");
+            return;
+        }
+        let span = value.span();
+        let entries = entries(value);
+        if entries.is_empty() {
+            walk.absent(span, "the list of routes is empty", EXAMPLE);
+        }
+        for entry in entries {
+            let Some(section) = walk.section(entry, &ROUTE, "write `[[routes]]`") else { continue };
+            self.specs.extend(route(walk, section, &mut self.taken));
+        }
     }
-    let span = value.span();
-    let entries = entries(value);
-    if entries.is_empty() {
-        walk.absent(span, "the list of routes is empty", EXAMPLE);
-    }
-    let mut taken = Taken::default();
-    let mut specs = Vec::new();
-    for entry in entries {
-        let Some(section) = walk.section(entry, &ROUTE, "write `[[routes]]`") else { continue };
-        specs.extend(route(walk, section, &mut taken));
-    }
-    specs
 }
 
 fn route<'t>(walk: &mut Walk<'t>, mut section: Section<'t>, taken: &mut Taken) -> Option<RouteSpec> {
