@@ -138,7 +138,11 @@ fn event_of(signal: i32) -> Option<Event> {
 /// No descriptor or thread is left.
 pub(super) fn listen_for_signals(events: Sender<Event>) -> io::Result<()> {
     let asking = [SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGPWR, SIGUSR1, SIGUSR2];
-    let mut signals = Signals::new(asking.into_iter().chain(IGNORED).chain(real_time_signals()))?;
+    let mut signals = Signals::new(asking)?;
+    for ignored in IGNORED.into_iter().chain(real_time_signals()) {
+        // Tools that run a program keep some of these for themselves, as valgrind does the last one: left alone, none is needed.
+        let _ = signals.add_signal(ignored);
+    }
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for event in signals.forever().filter_map(event_of) {
             if events.send(event).is_err() {
