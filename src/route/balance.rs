@@ -111,6 +111,15 @@ impl Pool {
     /// an outage; `None` where all were tried or no name resolves.
     /// `random` is a fresh random number; `cursor` the calling worker's own.
     pub fn choose(&self, cursor: &mut Cursor, random: u64, tried: &[Try], now: Tick) -> Option<Choice<'_>> {
+        // Most routes have one backend, most backends an address, and hardly any endpoint has failed.
+        if let Members::One((backend, _)) = &self.members
+            && let Some(endpoint) = backend.own()
+            && endpoint.health.is_clean()
+            && tried.is_empty()
+        {
+            let (endpoint, admission) = (Chosen::Own(backend, endpoint), Admission::Regular);
+            return Some(Choice { member: 0, endpoint, admission });
+        }
         let order = if tried.is_empty() { &ORDER[1..] } else { &ORDER };
         order.iter().find_map(|&among| self.choose_of(cursor, random, among, tried, now))
     }

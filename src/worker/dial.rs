@@ -111,23 +111,21 @@ impl<S: System> Resources<S> {
     /// Lets go of an exchange's connection.
     pub(super) fn release(&mut self, active: &mut Active<S::Pipe>, release: Release) {
         let Some(key) = active.link.take() else { return };
-        let Some(link) = self.links.get(key) else { return };
+        if active.exchange.failure().is_some() || active.admission != Admission::Regular {
+            self.judge(active, key);
+        }
+        let low_water = std::mem::replace(active.low_water(Side::Backend), LowWater::ANY);
+        let Some(link) = self.links.get_mut(key) else { return };
         if std::mem::take(&mut active.is_counted) {
             link.endpoint.end();
         }
-        let is_retired = link.endpoint.is_retired();
-        let says_nothing = active.exchange.failure().is_none() && active.admission == Admission::Regular;
-        if !(says_nothing && link.endpoint.health.is_clean()) {
-            let endpoint = link.endpoint.clone();
-            self.judge(active, &endpoint);
+        if !link.endpoint.health.is_clean() && active.exchange.record().answered.is_some() {
+            link.endpoint.health.succeeded(Admission::Regular);
         }
-        let low_water = std::mem::replace(active.low_water(Side::Backend), LowWater::ANY);
-        if release == Release::Close || is_retired {
-            self.close_link(key);
-            return;
-        }
-        let Some(link) = self.links.get_mut(key) else { return };
-        if low_water.octets > ANY_BYTES && self.system.set_low_water(&link.socket, ANY_BYTES).is_err() {
+        let is_kept = release == Release::Reuse && !link.endpoint.is_retired();
+        if !is_kept
+            || (low_water.octets > ANY_BYTES && self.system.set_low_water(&link.socket, ANY_BYTES).is_err())
+        {
             self.close_link(key);
             return;
         }

@@ -262,7 +262,10 @@ impl<S: System> Resources<S> {
         }
         let route = record.route.map(|route| active.local.table.route(route));
         let member = route.zip(record.asked).and_then(|(route, asked)| route.pool.members.get(asked.member));
-        let tried = route.map(|route| tried(&route.pool, active.exchange.tries())).unwrap_or_default();
+        let tried = match (route, active.exchange.tries()) {
+            (_, []) | (None, _) => String::new(),
+            (Some(route), tries) => tried(&route.pool, tries),
+        };
         let now = self.clock.now;
         let head_read = record.head_read.unwrap_or(now);
         let entry = Entry {

@@ -3,10 +3,10 @@
 
 use super::client::Active;
 use super::resources::Resources;
-use crate::base::{Address, Tick};
+use crate::base::{Address, Key, Tick};
 use crate::net::System;
 use crate::route::balance::Pool;
-use crate::route::endpoint::{Endpoint, HeldEndpoint, Try};
+use crate::route::endpoint::{Endpoint, Try};
 use crate::route::health::{Admission, Failure};
 use std::fmt::Write;
 use std::time::Duration;
@@ -58,37 +58,34 @@ impl<S: System> Resources<S> {
         }
     }
 
-    /// An exchange lets go of its endpoint: what does its end say of that?
+    /// An exchange ends its use of a connection, or has its answer by it: what does that say of the endpoint?
     #[cold]
-    pub(super) fn judge(&mut self, active: &mut Active<S::Pipe>, endpoint: &HeldEndpoint) {
+    pub(super) fn judge(&mut self, active: &mut Active<S::Pipe>, link: Key) {
+        let Some(link) = self.links.get(link) else { return };
+        let endpoint = link.endpoint.clone();
         let admission = std::mem::take(&mut active.admission);
         let record = active.exchange.record();
-        let (failure, has_answered) = (active.exchange.failure(), record.answered.is_some());
-        if failure.is_none() && !has_answered {
-            if admission == Admission::Trial {
-                endpoint.health.give_back(self.clock.now);
-            }
-            return;
-        }
         let pool = record.route.map(|route| &active.local.table.route(route).pool);
         let member = pool.zip(record.asked).and_then(|(pool, asked)| pool.members.get(asked.member));
         let backend = member.map_or("", |(backend, _)| &backend.authority);
-        if let Some(failure) = failure {
-            self.endpoint_failed(backend, endpoint, failure, admission);
+        if let Some(failure) = active.exchange.failure() {
+            self.endpoint_failed(backend, &endpoint, failure, admission);
+        } else if record.answered.is_none() {
+            if admission == Admission::Trial {
+                endpoint.health.give_back(self.clock.now);
+            }
         } else if endpoint.health.succeeded(admission) {
-            self.tell_change(backend, endpoint, format_args!("is back"));
+            self.tell_change(backend, &endpoint, format_args!("is back"));
         }
     }
 
     /// The head of the response to a trial is there: others need not wait for the end of its content.
     #[cold]
     pub(super) fn judge_early(&mut self, active: &mut Active<S::Pipe>) {
-        let link = active.link.and_then(|key| self.links.get(key));
         if active.exchange.record().answered.is_some()
-            && let Some(link) = link
+            && let Some(link) = active.link
         {
-            let endpoint = link.endpoint.clone();
-            self.judge(active, &endpoint);
+            self.judge(active, link);
         }
     }
 
