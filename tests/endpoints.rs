@@ -40,8 +40,12 @@ fn tried(apex: &Apex, target: &str) -> Option<String> {
 /// What the operator was told of a backend so far.
 fn told(apex: &Apex, backend: &str) -> Vec<String> {
     let lines = apex.stderr.all().into_iter();
-    let about = format!("apex: backend {backend} ");
-    lines.filter_map(|line| Some(line.strip_prefix(&about)?.to_owned())).collect()
+    let about = format!("backend {backend} ");
+    let said = |line: String| {
+        let words = line.strip_prefix("apex: ")?;
+        Some(words.strip_prefix("warning: ").unwrap_or(words).strip_prefix(&about)?.to_owned())
+    };
+    lines.filter_map(said).collect()
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::config::{Config, Mark};
 use crate::log::writer::{Stopped, Writer};
 use crate::metrics::Registry;
 use crate::net::process;
-use crate::worker::{self, Bound, Epoch, Handle, Phase, Setup, Shared};
+use crate::worker::{self, Bound, Epoch, Handle, OperatorLine, Phase, Setup, Shared};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -235,7 +235,10 @@ impl Starting {
                 shared: Arc::clone(shared),
                 counters: Arc::clone(counters),
                 lines: log.lines(),
-                report: |words| warn(format_args!("{words}")),
+                report: |line| match line {
+                    OperatorLine::Warning(words) => warn(format_args!("{words}")),
+                    OperatorLine::Info(words) => info(format_args!("{words}")),
+                },
             };
             let (begun, left) = (self.events.clone(), self.events.clone());
             let begun = move || {

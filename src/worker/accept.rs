@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::listen_group::{Bound, ListenChange, ListenGroup, Ownership};
 use super::reactor::Worker;
-use super::resources::LAST_CALL;
+use super::resources::{LAST_CALL, OperatorLine};
 use super::socket::{Listener, ListenerState};
 use super::token::Kind;
 use crate::base::Tick;
@@ -51,10 +51,10 @@ impl<S: System> Worker<S> {
             for bound in listen {
                 let group = Arc::clone(&bound.group);
                 if let Err(error) = self.listen(bound) {
-                    (self.resources.report)(format!(
+                    (self.resources.report)(OperatorLine::Warning(format!(
                         "worker {}: cannot listen on {}: {error}",
                         self.resources.number, group.address
-                    ));
+                    )));
                 }
             }
             self.begin_to_close(|group| close.contains(&group.number));

@@ -2,7 +2,7 @@
 //! and when it is back, and to the access line.
 
 use super::client::Active;
-use super::resources::Resources;
+use super::resources::{OperatorLine, Resources};
 use crate::base::{Address, Key, Tick};
 use crate::net::System;
 use crate::route::balance::Pool;
@@ -54,7 +54,12 @@ impl<S: System> Resources<S> {
     ) {
         if let Some(pause) = endpoint.health.failed(failure, admission, self.clock.now) {
             let (secs, reason) = (pause.as_secs(), failure.reason());
-            self.tell_change(backend, endpoint, format_args!("is taken out for {secs} s: {reason}"));
+            self.tell_change(
+                backend,
+                endpoint,
+                OperatorLine::Warning,
+                format_args!("is taken out for {secs} s: {reason}"),
+            );
         }
     }
 
@@ -75,7 +80,7 @@ impl<S: System> Resources<S> {
                 endpoint.health.give_back(self.clock.now);
             }
         } else if endpoint.health.succeeded(admission) {
-            self.tell_change(backend, &endpoint, format_args!("is back"));
+            self.tell_change(backend, &endpoint, OperatorLine::Info, format_args!("is back"));
         }
     }
 
@@ -89,7 +94,13 @@ impl<S: System> Resources<S> {
         }
     }
 
-    fn tell_change(&mut self, backend: &str, endpoint: &Endpoint, change: std::fmt::Arguments<'_>) {
+    fn tell_change(
+        &mut self,
+        backend: &str,
+        endpoint: &Endpoint,
+        line: fn(String) -> OperatorLine,
+        change: std::fmt::Arguments<'_>,
+    ) {
         let Some(untold) = self.changes.admit(self.clock.now) else { return };
         let mut words = format!("backend {backend}");
         let address = endpoint.address.to_string();
@@ -100,7 +111,7 @@ impl<S: System> Resources<S> {
         if untold > 0 {
             let _ = write!(words, " ({untold} more changes of backends were not logged)");
         }
-        (self.report)(words);
+        (self.report)(line(words));
     }
 }
 

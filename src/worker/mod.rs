@@ -29,5 +29,5 @@ pub use crate::net::Epoch;
 pub use held::Held;
 pub use listen_group::{Bound, ListenChange, ListenGroup, Mailbox, Ownership};
 pub use reactor::{Handle, Setup, Turn, Worker, spawn};
-pub use resources::Report;
+pub use resources::{OperatorLine, Report};
 pub use shared::{Phase, Shared, Snapshot};

@@ -18,6 +18,7 @@ use crate::metrics::Counters;
 use crate::net::System;
 use crate::route::balance::Cursor;
 use std::collections::VecDeque;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,23 @@ pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
 const COMPLAINT_PAUSE_US: u64 = 1_000_000;
 
 /// Tells the operator something. A worker never writes to the standard error itself, for that may block.
-pub type Report = fn(String);
+pub type Report = fn(OperatorLine);
+
+/// What the operator is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OperatorLine {
+    /// It needs attention.
+    Warning(String),
+    /// It is good to know.
+    Info(String),
+}
+
+impl fmt::Display for OperatorLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Warning(words) | Self::Info(words)) = self;
+        f.write_str(words)
+    }
+}
 
 pub(super) struct Resources<S: System> {
     pub(super) number: usize,
@@ -137,7 +154,7 @@ impl<S: System> Resources<S> {
         let now = self.clock.now;
         if self.warned_at.is_none_or(|last| now.since_us(last) >= COMPLAINT_PAUSE_US) {
             self.warned_at = Some(now);
-            (self.report)(format!("worker {}: {words}", self.number));
+            (self.report)(OperatorLine::Warning(format!("worker {}: {words}", self.number)));
         }
     }
 }
