@@ -9,16 +9,16 @@
     reason = "tests measure and wait"
 )]
 
+#[allow(dead_code, reason = "the simulation uses the rest")]
+#[path = "world/choices.rs"]
+mod choices;
 #[path = "broken/mutant.rs"]
 mod mutant;
-#[allow(dead_code, reason = "the simulation uses the rest")]
-#[path = "simulation/random.rs"]
-mod random;
 mod support;
 
 use apex::config;
+use choices::Choices;
 use mutant::mutant;
-use random::Random;
 use rustix::process::Signal;
 use std::collections::HashSet;
 use std::fs;
@@ -76,7 +76,7 @@ fn broken_files_are_refused_as_by_check_and_change_nothing() {
     let (stops, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let client = load(&apex, &stops, &answered);
     let wanted = size("APEX_BROKEN_FILES", 100);
-    let (mut random, mut refusals, mut accepted) = (Random::new(5), HashSet::new(), 0);
+    let (mut random, mut refusals, mut accepted) = (Choices::by_seed(5), HashSet::new(), 0);
     while refusals.len() < wanted {
         fs::write(apex.file(), mutant(&mut random)).unwrap();
         let (code, checked) = check(&apex.file());
@@ -116,7 +116,7 @@ fn broken_files_are_refused_as_by_check_and_change_nothing() {
 #[test]
 fn no_broken_text_is_taken_for_a_good_one_or_refused_without_a_place() {
     let texts = size("APEX_BROKEN_TEXTS", 4_000);
-    let (mut random, mut refusals, mut accepted) = (Random::new(6), HashSet::new(), 0);
+    let (mut random, mut refusals, mut accepted) = (Choices::by_seed(6), HashSet::new(), 0);
     for _ in 0..texts {
         let Ok(text) = String::from_utf8(mutant(&mut random)) else { continue };
         match config::parse(&text, "apex.toml") {

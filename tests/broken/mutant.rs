@@ -1,7 +1,7 @@
 //! Files with a fault or a few: what slips from a keyboard, what a bad merge leaves, what somebody believes who has not read the
 //! manual. Some of them turn out to be good files.
 
-use super::random::Random;
+use super::choices::Choices;
 
 /// Files without a fault, to be broken.
 const GOOD: [&str; 4] = [
@@ -59,7 +59,7 @@ const SWAPS: [(&str, &[&str]); 22] = [
 ];
 
 /// A file with a fault or a few.
-pub(crate) fn mutant(random: &mut Random) -> Vec<u8> {
+pub(crate) fn mutant(random: &mut Choices) -> Vec<u8> {
     let mut text = random.pick(&GOOD).to_owned();
     for _ in 0..random.within(1, 3) {
         text = match random.below(10) {
@@ -86,7 +86,7 @@ pub(crate) fn mutant(random: &mut Random) -> Vec<u8> {
 }
 
 /// One place of a text that has one of [`SWAPS`], with another text there.
-fn swapped(text: &str, random: &mut Random) -> String {
+fn swapped(text: &str, random: &mut Choices) -> String {
     let there: Vec<_> = SWAPS.iter().filter(|(from, _)| text.contains(from)).collect();
     if there.is_empty() {
         return text.to_owned();
@@ -98,7 +98,7 @@ fn swapped(text: &str, random: &mut Random) -> String {
 }
 
 /// A line that is missing, there twice, elsewhere, a comment, or strange here.
-fn with_other_lines(text: &str, random: &mut Random) -> String {
+fn with_other_lines(text: &str, random: &mut Choices) -> String {
     const STRANGE: [&str; 8] = [
         "<<<<<<< HEAD",
         "timeout = 3",
@@ -126,7 +126,7 @@ fn with_other_lines(text: &str, random: &mut Random) -> String {
 }
 
 /// A character that is missing, there twice, another one, or new.
-fn with_other_characters(text: &str, random: &mut Random) -> String {
+fn with_other_characters(text: &str, random: &mut Choices) -> String {
     const NEW: [char; 20] = [
         '"', '\'', '[', ']', '{', '}', '=', '#', ',', '.', '\\', '\n', ' ', '\t', '0', '-', 'x', '/', ':',
         '\u{e4}',

@@ -3,8 +3,7 @@
 mod late;
 mod slow;
 
-use super::connections::asked;
-use super::world::{DATE, Surroundings};
+use super::surroundings::{DATE, Surroundings, asked};
 use apex::exchange::{Exchange, Outcome, Readiness, Release, Side, Step};
 use apex::http::head::Persistence;
 

@@ -1,10 +1,11 @@
 //! A backend's end of one connection: it reads requests with a reader of its own, holds them against what their clients sent,
 //! and answers, or fails, as their plan says.
 
-use super::kernel::{End, Socket};
-use super::random::{Random, Way, content};
-use super::record::Book;
+use super::content::{self, Way};
+use super::pace::{Pace, Rests};
+use super::record::{Book, Moment};
 use super::script::{Answer, Behind, Expect, Failure, Shape, When};
+use super::socket::{End, Socket};
 use super::wire::{Event, Framing, Head, Reader};
 
 /// Octets behind an answer that would pass for the next one.
@@ -19,7 +20,6 @@ struct Current {
     id: usize,
     attempt: usize,
     answer: Answer,
-    expected: Vec<u8>,
     checked: usize,
     /// All of the request was received.
     received: bool,
@@ -38,8 +38,11 @@ struct Tunnel {
 #[derive(Debug)]
 pub(crate) struct Backend {
     pub(crate) socket: usize,
-    /// Its index in the pool.
-    pub(crate) member: usize,
+    /// The endpoint that it stands for.
+    pub(crate) endpoint: usize,
+    rests: Rests,
+    /// It sends whatever there is room for.
+    eager: bool,
     reader: Reader,
     current: Option<Current>,
     out: Vec<u8>,
@@ -62,10 +65,12 @@ pub(crate) struct Backend {
 }
 
 impl Backend {
-    pub(crate) fn new(socket: usize, member: usize, closes_idle: bool) -> Self {
+    pub(crate) fn new(socket: usize, endpoint: usize, closes_idle: bool, eager: bool, rests: Rests) -> Self {
         Self {
             socket,
-            member,
+            endpoint,
+            rests,
+            eager,
             reader: Reader::new(),
             current: None,
             out: Vec::new(),
@@ -81,6 +86,28 @@ impl Backend {
             closed: false,
             closed_idle: false,
         }
+    }
+
+    /// It in short, for who looks for what went wrong.
+    pub(crate) fn told(&self) -> String {
+        let Self { socket, endpoint, current, sent, tunnel, closes, closed, stalled, .. } = self;
+        format!(
+            "socket {socket} of endpoint {endpoint}: {current:?}, sent {sent} of {}, tunnel {tunnel:?}, rests until {}; \
+             closes {closes}, closed {closed}, stalled {stalled}",
+            self.out.len(),
+            self.rests.until,
+        )
+    }
+
+    /// Requests of which it has read a part of the head at most.
+    pub(crate) fn unread_requests(&self, socket: &Socket) -> Vec<usize> {
+        let [near, far] = socket.unread_by_peer();
+        super::wire::requests_in(&[&self.reader.bytes, near, far].concat())
+    }
+
+    /// The request under way.
+    pub(crate) fn current(&self) -> Option<usize> {
+        self.current.as_ref().map(|current| current.id)
     }
 
     fn reads(&self) -> bool {
@@ -116,34 +143,34 @@ impl Backend {
         (all_sent && (self.closes || self.tunnel.is_some())) || (self.closes_idle && self.is_idle())
     }
 
-    pub(crate) fn can_act(&self, socket: &Socket) -> bool {
-        !self.closed
+    /// When it acts next, if it can; never, where it waits for something.
+    pub(crate) fn acts_at(&self, socket: &Socket) -> u64 {
+        let can_act = !self.closed
             && !self.stalled
             && socket.connecting.is_none()
-            && (self.can_send(socket) || self.can_receive(socket) || self.wants_end())
+            && (self.can_send(socket) || self.can_receive(socket) || self.wants_end());
+        if can_act { self.rests.until } else { u64::MAX }
     }
 
-    pub(crate) fn act(
-        &mut self,
-        socket: &mut Socket,
-        book: &mut Book,
-        random: &mut Random,
-    ) -> Result<(), String> {
-        if self.can_receive(socket) && (random.percent(50) || !self.can_send(socket)) {
-            return self.receive(socket, book, random);
+    pub(crate) fn act(&mut self, socket: &mut Socket, moment: &mut Moment<'_>) -> Result<(), String> {
+        self.rests.draw(moment.now, moment.choices);
+        if self.can_receive(socket) && (moment.choices.percent(50) || !self.can_send(socket)) {
+            return self.receive(socket, moment);
         }
         if self.can_send(socket) {
-            self.send(socket, book, random);
+            self.send(socket, moment);
         } else {
-            self.end(socket, book);
+            self.end(socket, moment.book);
         }
         Ok(())
     }
 
-    fn send(&mut self, socket: &mut Socket, book: &mut Book, random: &mut Random) {
-        let segment = random.pick(&[1, 50, 1_460, 20_000, 200_000]);
+    fn send(&mut self, socket: &mut Socket, moment: &mut Moment<'_>) {
+        let book = &mut *moment.book;
         let room = socket.peer_room();
-        let mut end = (self.sent + random.within(1, segment).min(room)).min(self.out.len());
+        let segment = moment.choices.pick(&[200_000, 1, 50, 1_460, 20_000]);
+        let count = if self.eager { room } else { moment.choices.within(1, segment).min(room) };
+        let mut end = (self.sent + count).min(self.out.len());
         let mut failure = None;
         if let Some(Current { answer, answer_at: Some((start, whole)), .. }) = &self.current {
             if let Some((at, kind)) = answer.fails_behind
@@ -240,22 +267,33 @@ impl Backend {
         }
     }
 
-    fn receive(&mut self, socket: &mut Socket, book: &mut Book, random: &mut Random) -> Result<(), String> {
+    /// The pace at which it reads, where it takes its time.
+    fn pace(&self) -> Option<Pace> {
+        self.current.as_ref().filter(|current| !current.received).and_then(|current| current.answer.reads_at)
+    }
+
+    fn receive(&mut self, socket: &mut Socket, moment: &mut Moment<'_>) -> Result<(), String> {
         if socket.peer_end() == Some(End::Reset) || socket.peer_pending() == 0 {
-            return self.ended(socket, book);
+            return self.ended(socket, moment.book);
         }
-        let segment = random.pick(&[1, 50, 1_460, 20_000, 500_000]);
-        socket.peer_receive(&mut self.reader.bytes, random.within(1, segment));
+        let segment = moment.choices.pick(&[500_000, 1, 50, 1_460, 20_000]);
+        let mut max = moment.choices.within(1, segment);
+        if let Some(pace) = self.pace() {
+            // All that its kernel has acknowledged: else a part of its time is silence for who sends.
+            max = pace.octets.max(socket.peer_pending());
+            self.rests.think(moment.now, pace.every);
+        }
+        socket.peer_receive(&mut self.reader.bytes, max);
         if let Some(tunnel) = &mut self.tunnel {
             let bytes = std::mem::take(&mut self.reader.bytes);
             let end = tunnel.received + bytes.len();
-            if end > tunnel.receive_len || content(tunnel.id, Way::Up, end)[tunnel.received..] != bytes[..] {
+            if end > tunnel.receive_len || !content::is_content(tunnel.id, Way::Up, tunnel.received, &bytes) {
                 return Err(format!("request {}: the tunnel gave the backend what was not sent", tunnel.id));
             }
             tunnel.received = end;
             return Ok(());
         }
-        self.read(socket, book, random)
+        self.read(socket, moment)
     }
 
     fn ended(&mut self, socket: &mut Socket, book: &mut Book) -> Result<(), String> {
@@ -273,7 +311,7 @@ impl Backend {
         Ok(())
     }
 
-    fn read(&mut self, socket: &mut Socket, book: &mut Book, random: &mut Random) -> Result<(), String> {
+    fn read(&mut self, socket: &mut Socket, moment: &mut Moment<'_>) -> Result<(), String> {
         loop {
             if self.current.as_ref().is_some_and(|current| current.received) {
                 if self.tunnel.is_none() && !self.closes && !self.reader.bytes.is_empty() {
@@ -283,24 +321,25 @@ impl Backend {
             }
             let event = self.reader.next()?;
             if self.reader.is_in_body() || matches!(event, Some(Event::End(_))) {
-                self.check_content(book)?;
+                self.check_content()?;
             }
             match event {
-                Some(Event::Head(head)) => self.head(&head, book, random)?,
-                Some(Event::End(trailers)) => self.whole(&trailers, book, random)?,
+                Some(Event::Head(head)) => self.head(&head, moment)?,
+                Some(Event::End(trailers)) => self.whole(&trailers, moment)?,
                 None => return Ok(()),
             }
             if let Some(Current { answer: Answer { fails_at: Some((at, kind)), .. }, .. }) = &self.current
                 && self.reader.body.len() >= *at
             {
                 let kind = *kind;
-                self.fail(kind, socket, book);
+                self.fail(kind, socket, moment.book);
                 return Ok(());
             }
         }
     }
 
-    fn head(&mut self, head: &Head, book: &mut Book, random: &mut Random) -> Result<(), String> {
+    fn head(&mut self, head: &Head, moment: &mut Moment<'_>) -> Result<(), String> {
+        let book = &mut *moment.book;
         if self.unclean {
             return Err("a backend connection was used again although octets were left in it".into());
         }
@@ -325,6 +364,9 @@ impl Backend {
         if !truthful {
             return Err(format!("request {id} came as {head:?}"));
         }
+        if book.is_gone_for(self.endpoint, id) {
+            return Err(format!("request {id} went to endpoint {}, which is no more", self.endpoint));
+        }
         let record = &mut book.records[id];
         record.tries += 1;
         if record.tries > if plan.is_idempotent() { TRIES_MAX } else { 1 } {
@@ -341,36 +383,26 @@ impl Backend {
             self.out
                 .extend_from_slice(format!("HTTP/1.1 100 Continue\r\nX-Interim: {id}\r\n\r\n").as_bytes());
         }
-        let expected = content(id, Way::Up, plan.len);
-        self.current =
-            Some(Current { id, attempt, answer, expected, checked: 0, received: false, answer_at: None });
+        self.current = Some(Current { id, attempt, answer, checked: 0, received: false, answer_at: None });
         self.reader.begin(framing.unwrap_or(Framing::None));
         if early {
-            self.answer(book, random);
+            self.answer(moment);
         }
         Ok(())
     }
 
-    fn check_content(&mut self, book: &mut Book) -> Result<(), String> {
+    fn check_content(&mut self) -> Result<(), String> {
         let Some(current) = &mut self.current else { return Ok(()) };
         let body = &self.reader.body;
-        if body.len() > current.expected.len()
-            || body[current.checked..] != current.expected[current.checked..body.len()]
-        {
+        if !content::is_content(current.id, Way::Up, current.checked, &body[current.checked..]) {
             return Err(format!("request {}: the backend got what its client did not send", current.id));
         }
         current.checked = body.len();
-        let record = &mut book.records[current.id];
-        record.received = record.received.max(body.len());
         Ok(())
     }
 
-    fn whole(
-        &mut self,
-        trailers: &[(String, String)],
-        book: &mut Book,
-        random: &mut Random,
-    ) -> Result<(), String> {
+    fn whole(&mut self, trailers: &[(String, String)], moment: &mut Moment<'_>) -> Result<(), String> {
+        let book = &mut *moment.book;
         let Some(current) = &mut self.current else { return Err("the end of no request".into()) };
         let (id, plan) = (current.id, &book.plans[current.id]);
         if !book.records[id].sent_whole || self.reader.body.len() != plan.len {
@@ -388,14 +420,16 @@ impl Backend {
         book.records[id].received_whole = true;
         current.received = true;
         if current.answer_at.is_none() {
-            self.answer(book, random);
+            self.rests.think(moment.now, current.answer.thinks);
+            self.answer(moment);
         }
-        self.look(book);
+        self.look(moment.book);
         Ok(())
     }
 
     /// Puts the answer into `out`.
-    fn answer(&mut self, book: &mut Book, random: &mut Random) {
+    fn answer(&mut self, moment: &mut Moment<'_>) {
+        let book = &mut *moment.book;
         let Some(current) = &mut self.current else { return };
         let plan = &book.plans[current.id];
         let answer = &current.answer;
@@ -404,7 +438,7 @@ impl Backend {
         book.records[current.id].interims[current.attempt] += interims.len();
         book.records[current.id].failed |= answer.corrupt;
         let start = self.out.len();
-        self.out.extend(answer.render(random, plan, current.attempt, interims));
+        self.out.extend(answer.render(moment.choices, plan, current.attempt, interims));
         current.answer_at = Some((start, self.out.len()));
         self.closes = answer.behind != Behind::Keeps;
         if answer.switches {

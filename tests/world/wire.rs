@@ -37,6 +37,15 @@ impl Head {
     }
 }
 
+/// The numbers of the requests of ours whose heads are in there.
+pub(crate) fn requests_in(bytes: &[u8]) -> Vec<usize> {
+    let number_before = |end: usize| -> Option<usize> {
+        let start = memchr::memrchr(b'/', &bytes[..end])? + 1;
+        std::str::from_utf8(&bytes[start..end]).ok()?.parse().ok()
+    };
+    memchr::memmem::find_iter(bytes, b" HTTP/1.1\r\n").filter_map(number_before).collect()
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
     None,
@@ -108,12 +117,14 @@ impl Reader {
     }
 
     fn take(&mut self, count: usize) -> Vec<u8> {
-        self.bytes.drain(..count).collect()
+        let front = self.bytes[..count].to_vec();
+        self.bytes.drain(..count);
+        front
     }
 
     /// A line without its end, where it is complete.
     fn line(&mut self) -> Result<Option<String>, String> {
-        let Some(end) = self.bytes.iter().position(|&byte| byte == b'\n') else { return Ok(None) };
+        let Some(end) = memchr::memchr(b'\n', &self.bytes) else { return Ok(None) };
         let mut line = self.take(end + 1);
         line.pop();
         if line.pop() != Some(b'\r') {
@@ -127,7 +138,7 @@ impl Reader {
         let end = if self.state == State::Trailers && self.bytes.starts_with(b"\r\n") {
             2
         } else {
-            match self.bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            match memchr::memmem::find(&self.bytes, b"\r\n\r\n") {
                 Some(at) => at + 4,
                 None => return Ok(None),
             }
@@ -138,7 +149,8 @@ impl Reader {
 
     fn content(&mut self, count: usize) -> usize {
         let count = count.min(self.bytes.len());
-        self.body.extend(self.bytes.drain(..count));
+        self.body.extend_from_slice(&self.bytes[..count]);
+        self.bytes.drain(..count);
         count
     }
 
