@@ -162,3 +162,60 @@ fn unix_sockets_are_told_as_the_file_has_them() {
     }
     std::fs::remove_dir_all(dir).unwrap();
 }
+
+#[test]
+fn the_demo_runs_on_free_ports_of_the_loopback() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    // Whoever has these ports already has them in use, too.
+    let taken = [8080, 9001].map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_apex"));
+    demo.arg("--demo").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = demo.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut said = Vec::new();
+    let serving = loop {
+        let line = lines.next().unwrap_or_else(|| panic!("it ended: {said:#?}"));
+        said.push(line.clone());
+        if line.contains("serving 1 route") {
+            break line;
+        }
+    };
+    let port = |line: &str, before: &str| -> u16 {
+        let rest = line.split(before).nth(1).unwrap_or_else(|| panic!("{said:#?}"));
+        rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+    };
+    let at = port(&serving, "on 127.0.0.1:");
+    assert_ne!(at, 8080);
+    assert!(said.contains(&format!("apex: port 8080 is in use: the demo takes {at}")), "{said:#?}");
+    assert!(said.iter().any(|line| line.starts_with("apex: port 9001 is in use: ")), "{said:#?}");
+    let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, at)).unwrap();
+    client.write_all(b"GET /x HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    let _ = child.kill();
+    let _ = child.wait();
+    drop(taken);
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(" GET /x"), "{answer}");
+}
+
+#[test]
+fn a_large_broken_file_is_checked_in_little_memory() {
+    let dir = folder("large");
+    let file = dir.join("large.toml");
+    let name = file.to_str().unwrap();
+    for (text, error) in [
+        ("k = \n".repeat(2 << 20), "not TOML"),
+        (format!("[server]\nwatch = [{}]\n", "1,".repeat(5 << 20)), "outside of `[[routes]]`"),
+        (format!("[server]\nwatch = {}\n", "[".repeat(10 << 20)), "outside of `[[routes]]`"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        // Address space in KiB: the file has 10 MiB.
+        let script = "ulimit -v 150000 && exec \"$0\" --check --config \"$1\"";
+        let output =
+            Command::new("sh").args(["-c", script, env!("CARGO_BIN_EXE_apex"), name]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains(error), "{} {said:.400}", output.status);
+    }
+    std::fs::remove_dir_all(dir).unwrap();
+}

@@ -530,3 +530,38 @@ fn mutated_files_are_taken_or_refused_at_a_place_inside() {
         assert!(!problems.to_string().contains(['\u{0}', '\r']), "seed {seed}");
     }
 }
+
+#[test]
+fn what_users_of_other_servers_write_has_a_hint_of_its_own() {
+    let server = |keys: &str| format!("[server]\n{keys}\n{ROUTE}");
+    let route = |keys: &str| format!("{ROUTE}\n{keys}\n");
+    let cases = [
+        (server("timeout_secs = \"30s\""), "write 30: seconds, without quotes and unit"),
+        (server("idle_timeout_secs = \"1m30s\""), "write 90: seconds"),
+        (server("timeout_secs = \"30\""), "write 30 without quotes"),
+        (route("timeout_secs = \"500ms\""), "write 0.5: seconds"),
+        (server("body_bytes_max = \"10M\""), "write 10485760: octets, without quotes and unit"),
+        (route("body_bytes_max = \"64 KiB\""), "write 65536: octets"),
+        (route("path_prefix = \"/a*\""), "write `/a`"),
+        (
+            server("listen = [{ address = \"0.0.0.0:443\", tls = true }]"),
+            "write `0.0.0.0:443` in quotes alone: TLS",
+        ),
+        (server("ssl_certificate = \"a.pem\""), "TLS is not there yet"),
+        (server("gzip = true"), "compression is not there yet"),
+        (server("client_max_body_size = \"1m\""), "write `body_bytes_max`"),
+        (server("worker_processes = 2"), "write `workers`"),
+        (route("redirect = { to = \"https://a\" }"), "redirects and fixed answers are not there yet"),
+        (route("rate_limit = { requests = 1 }"), "limits of rates"),
+        (route("proxy_pass = \"http://a\""), "write `backends = "),
+        (route("server_name = \"a\""), "write `host = "),
+        (format!("{ROUTE}\n[tls]\ncertificates = []\n"), "TLS is not there yet"),
+        // A key that is right elsewhere, and one that is nearly right, are told as before.
+        (route("workers = 2"), "`workers` belongs in `[server]`"),
+        (server("timeout = 2"), "did you mean `timeout_secs`?"),
+    ];
+    for (text, hint) in cases {
+        let problems = refused(&text);
+        assert!(problems.told.iter().any(|problem| problem.hint.contains(hint)), "{text}\n{problems}");
+    }
+}

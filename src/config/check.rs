@@ -1,6 +1,7 @@
 //! `[server]` judged: each value within its bounds, each default in its one place.
 
 use super::file::{SERVER, Section, Walk, entries, quoted};
+use super::foreign::listener_hint;
 use crate::base::{Address, UNIX_PREFIX};
 use crate::http::field::is_token;
 use crate::http::limits::{FIELDS_CEILING, HeadLimits};
@@ -244,6 +245,11 @@ fn address<'t>(
             Err(_) => "for example \"0.0.0.0:8080\"".to_owned(),
         };
         walk.wrong_type(&entry, "an address", hint);
+        return None;
+    }
+    if let DeValue::Table(table) = entry.get_ref() {
+        let address = table.get("address").and_then(|address| address.get_ref().as_str());
+        walk.wrong_type(&entry, "an address in quotes", listener_hint(address));
         return None;
     }
     let text: Spanned<String> = walk.value(entry, "an address in quotes")?;

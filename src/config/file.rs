@@ -6,6 +6,7 @@
 //! a value that is wrong becomes a problem, and the walk goes on with the next.
 
 use super::error::{PROBLEMS_MAX, Problem, Problems};
+use super::foreign::{bytes_hint, key_hint, seconds_hint};
 use super::nearest::nearest;
 use super::pieces::PIECE_BYTES_MAX;
 use super::source::Source;
@@ -265,7 +266,17 @@ impl<'t> Walk<'t> {
     ) -> Option<Spanned<T>> {
         let span = value.span();
         let hint = quotes_hint(value.get_ref(), self.text.get(span.clone()).unwrap_or(""), expected);
-        let found = type_words(value.get_ref());
+        self.value_or(value, expected, hint)
+    }
+
+    /// Reads one value; of a wrong type that is noted, with this hint.
+    fn value_or<T: DeserializeOwned>(
+        &mut self,
+        value: Spanned<DeValue<'t>>,
+        expected: &str,
+        hint: String,
+    ) -> Option<Spanned<T>> {
+        let (span, found) = (value.span(), type_words(value.get_ref()));
         if let Ok(read) = T::deserialize(value.into_deserializer()) {
             return Some(Spanned::new(span, read));
         }
@@ -298,6 +309,10 @@ impl<'t> Walk<'t> {
         // Past 64 bits no number is within any range, whether `serde` can still hold it or not.
         let read = match value.get_ref() {
             DeValue::Integer(_) => i128::deserialize_value(value),
+            DeValue::String(text) if key.ends_with("_bytes_max") && bytes_hint(text).is_some() => {
+                let hint = bytes_hint(text).unwrap_or_default();
+                Some(self.value_or::<i128>(value, "a whole number", hint)?.into_inner())
+            }
             _ => Some(self.value::<i128>(value, "a whole number")?.into_inner()),
         };
         let within =
@@ -319,6 +334,10 @@ impl<'t> Walk<'t> {
         let span = value.span();
         let read = match value.get_ref() {
             DeValue::Integer(_) | DeValue::Float(_) => f64::deserialize_value(value),
+            DeValue::String(text) if seconds_hint(text).is_some() => {
+                let hint = seconds_hint(text).unwrap_or_default();
+                Some(self.value_or::<f64>(value, "a number of seconds", hint)?.into_inner())
+            }
             _ => Some(self.value::<f64>(value, "a number of seconds")?.into_inner()),
         };
         // Not a number is within no range.
@@ -399,6 +418,9 @@ fn printable(text: String) -> String {
 /// What to do about a key that `shape` does not have.
 fn unknown_hint(key: &str, shape: &Shape) -> String {
     let elsewhere = SHAPES.into_iter().find(|other| other.keys.contains(&key));
+    if let Some(hint) = key_hint(key).filter(|_| elsewhere.is_none()) {
+        return hint.to_owned();
+    }
     if let Some(known) = nearest(key, shape.keys) {
         // `timeout_secs` in a route is near nothing there; but a key that is right elsewhere is no slip of the fingers.
         if elsewhere.is_none() {

@@ -5,6 +5,7 @@ mod check;
 pub mod diff;
 pub mod error;
 mod file;
+mod foreign;
 pub mod nearest;
 mod pieces;
 mod routes;

@@ -296,6 +296,16 @@ mod tests {
     }
 
     #[test]
+    fn says_what_to_do_about_an_address_that_cannot_be_had() {
+        let hint = |address: &str, kind: io::ErrorKind| hint(&address.parse().unwrap(), &kind.into());
+        assert!(hint("0.0.0.0:80", io::ErrorKind::PermissionDenied).contains("setcap"));
+        assert!(hint("[::]:443", io::ErrorKind::PermissionDenied).contains("ip_unprivileged_port_start"));
+        assert_eq!(hint("0.0.0.0:8080", io::ErrorKind::PermissionDenied), "");
+        assert_eq!(hint("unix:/run/a.sock", io::ErrorKind::PermissionDenied), "");
+        assert!(hint("0.0.0.0:8080", io::ErrorKind::AddrInUse).contains("another program"));
+    }
+
+    #[test]
     fn counts_what_is_missing() {
         let [a, b] = [1, 2].map(|port| Address::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
         let [a_again, b_again, b_too] = [a.clone(), b.clone(), b.clone()];

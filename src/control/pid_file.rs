@@ -152,7 +152,7 @@ impl Staged {
     /// In words: it cannot be written there.
     fn write(path: &Path, config_file: Option<&Path>) -> Result<Self, String> {
         if let Ok(there) = fs::metadata(path)
-            && let Some(reason) = why_not(&there, config_file)
+            && let Some(reason) = why_not(path, &there, config_file)
         {
             return Err(format!("the PID file {} cannot be written: {reason}", path.display()));
         }
@@ -187,14 +187,23 @@ fn refused(path: &Path, error: &io::Error) -> String {
     format!("the PID file {} cannot be written: {error}", path.display())
 }
 
-/// Only a regular file is written over, and never the configuration; why not, in words.
-fn why_not(there: &Metadata, config_file: Option<&Path>) -> Option<String> {
+/// Only a regular file that holds a number, or nothing, is written over, and never the configuration; why not, in words.
+fn why_not(path: &Path, there: &Metadata, config_file: Option<&Path>) -> Option<String> {
     if !there.is_file() {
         return Some(format!("it is {}, not a regular file", kind_of(there.file_type())));
     }
-    let config = config_file.and_then(|path| fs::metadata(path).ok())?;
-    let is_same = (config.dev(), config.ino()) == (there.dev(), there.ino());
-    is_same.then(|| String::from("it is the configuration file"))
+    if let Some(config) = config_file.and_then(|path| fs::metadata(path).ok())
+        && (config.dev(), config.ino()) == (there.dev(), there.ino())
+    {
+        return Some(String::from("it is the configuration file"));
+    }
+    // One that cannot be read tells nothing.
+    let holds_other = match number_in(path) {
+        Ok(text) => !text.trim().bytes().all(|octet| octet.is_ascii_digit()),
+        Err(error) => error.kind() == io::ErrorKind::InvalidData,
+    };
+    (holds_other || there.len() > READ_BYTES_MAX)
+        .then(|| String::from("it holds something else than a number"))
 }
 
 impl Drop for Staged {
@@ -315,6 +324,9 @@ mod tests {
         let [config, link, device, fifo] =
             ["apex.toml", "link", "device", "fifo"].map(|name| folder.join(name));
         fs::write(&config, "kept").unwrap();
+        let (other, octets) = (folder.join("other"), folder.join("octets"));
+        fs::write(&other, "somebody's").unwrap();
+        fs::write(&octets, [0xff; 40]).unwrap();
         fs::hard_link(&config, &link).unwrap();
         symlink("/dev/null", &device).unwrap();
         make_fifo(&fifo);
@@ -324,12 +336,14 @@ mod tests {
             (&device, "it is a device, not a regular file"),
             (&PathBuf::from("/dev/null"), "it is a device"),
             (&fifo, "it is a FIFO"),
+            (&other, "it holds something else than a number"),
+            (&octets, "it holds something else than a number"),
             (&folder, "it is a directory"),
         ] {
             let words = Staged::write(path, Some(&config)).unwrap_err();
             assert!(words.starts_with("the PID file /") && words.contains(reason), "{words}");
         }
-        assert_eq!((fs::read_to_string(&config).unwrap().as_str(), names(&folder).len()), ("kept", 4));
+        assert_eq!((fs::read_to_string(&config).unwrap().as_str(), names(&folder).len()), ("kept", 6));
         fs::remove_dir_all(folder).unwrap();
     }
 

@@ -103,8 +103,14 @@ impl PathPrefix {
                 "{bad:?} cannot stand in a request's path: write it percent-encoded, as clients send it"
             ));
         }
-        if text.ends_with("/*") {
-            return Err("a prefix takes all paths below it already: leave `*` out".to_owned());
+        if let Some(before) = text.trim_end_matches('/').strip_suffix('*') {
+            let prefix = match before.trim_end_matches(['*', '/']) {
+                "" => "/",
+                prefix => prefix,
+            };
+            return Err(format!(
+                "`*` is no wildcard here: a prefix takes all paths below it already, so write `{prefix}`"
+            ));
         }
         // One slash at the end says nothing, for `/api` takes `/api/` too. Two would be an empty element, or a slip.
         let held = text.strip_suffix('/').unwrap_or(text);
@@ -365,7 +371,10 @@ mod tests {
             ("/a b", "percent-encoded"),
             ("/a\u{7f}", "percent-encoded"),
             ("/é", "percent-encoded"),
-            ("/api/*", "leave `*` out"),
+            ("/api/*", "write `/api`"),
+            ("/a*", "write `/a`"),
+            ("/a*/", "write `/a`"),
+            ("/*", "write `/`"),
             ("//", "`//`"),
             ("/a//", "`//`"),
         ] {
