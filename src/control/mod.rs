@@ -6,6 +6,7 @@ mod background;
 mod event;
 mod event_loop;
 mod listeners;
+mod panic_hook;
 mod pid_file;
 mod publish;
 mod report;

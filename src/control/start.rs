@@ -4,6 +4,7 @@ use super::background::Reclaimer;
 use super::event::{self, Event, Job, Notice, Then};
 use super::event_loop::Control;
 use super::listeners::{Listeners, Start};
+use super::panic_hook;
 use super::pid_file::PidFile;
 use super::publish::first;
 use super::report::{self, info, warn};
@@ -40,6 +41,7 @@ pub fn serve(
     known: Option<Mark>,
     inherited: Inherited,
 ) -> Result<ExitCode, String> {
+    panic_hook::set();
     let (events, received) = mpsc::channel();
     // Before a port is open: who finds it open may send a signal.
     event::listen_for_signals(events.clone())

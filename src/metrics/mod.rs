@@ -117,6 +117,8 @@ counters! {
     own_answers,
     /// Backend connections tried for an exchange after its first.
     retries,
+    /// Client connections closed because a panic, which is a bug, came while they were served.
+    panics,
     /// Backend connections opened.
     backend_opened,
     /// Exchanges that took a backend connection from the pool.

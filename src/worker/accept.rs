@@ -237,6 +237,15 @@ pub(super) mod tests {
 
     /// A worker that does not run, with one listener.
     pub(in crate::worker) fn worker(first: Bound, mailbox: Mailbox) -> Worker<Kernel> {
+        worker_on(Kernel::new(Epoch::start()).unwrap().0, first, mailbox)
+    }
+
+    /// The same, on a system of the test's own.
+    pub(in crate::worker) fn worker_on<S: System<Listener = net::Listener>>(
+        system: S,
+        first: Bound,
+        mailbox: Mailbox,
+    ) -> Worker<S> {
         let log = Writer::spawn(io::sink(), io::sink()).unwrap();
         let setup = Setup {
             number: 0,
@@ -246,8 +255,7 @@ pub(super) mod tests {
             lines: log.lines(),
             report: |words| panic!("{words}"),
         };
-        let (kernel, _waker) = Kernel::new(Epoch::start()).unwrap();
-        Worker::new(kernel, setup, mailbox)
+        Worker::new(system, setup, mailbox)
     }
 
     #[test]

@@ -80,8 +80,6 @@ pub(super) struct Active<P> {
     pub(super) link: Option<Key>,
     /// Whether the endpoint at the other end of that was known to be out.
     pub(super) admission: Admission,
-    /// That endpoint counts it.
-    pub(super) is_counted: bool,
     /// How long its client may be at rest, as long as nothing of a request has come.
     pub(super) rests_until: Tick,
     /// To each side, a part of a segment waits for more.
@@ -101,7 +99,6 @@ impl<P> Active<P> {
             local,
             link: None,
             admission: Admission::Regular,
-            is_counted: false,
             rests_until: Tick::NEVER,
             corked: [false; 2],
             low_water: [LowWater::ANY; 2],
@@ -148,6 +145,8 @@ pub(super) struct Client<S: System> {
     pub(super) over_limit: bool,
     /// It waits in the worker's queue for its next turn.
     pub(super) queued: bool,
+    /// It had much to do when it was served last.
+    pub(super) is_busy: bool,
     /// It stands in the worker's list of those that wait for much.
     pub(super) low_water_waits: bool,
     /// Empty lines that came since its last request.
@@ -169,6 +168,7 @@ impl<S: System> Client<S> {
             trusted,
             over_limit: false,
             queued: false,
+            is_busy: false,
             low_water_waits: false,
             empty_lines: 0,
             readiness: Readiness::default(),

@@ -68,16 +68,17 @@ impl<S: System> Resources<S> {
         };
         active.link = Some(key);
         active.admission = admission;
-        active.is_counted = pool.balancing == Balancing::LeastConnections;
-        if active.is_counted {
-            endpoint.begin();
-        }
         if reused {
             self.counters.backend_reused.add(1);
         } else {
             self.counters.backend_opened.add(1);
         }
-        let bulk = self.links.get(key).is_some_and(|link| link.bulk);
+        let Some(link) = self.links.get_mut(key) else { return Outcome::NoBackend };
+        if pool.balancing == Balancing::LeastConnections {
+            link.is_counted = true;
+            endpoint.begin();
+        }
+        let bulk = link.bulk;
         Outcome::Dialed { asked, reused, bulk }
     }
 
@@ -101,6 +102,7 @@ impl<S: System> Resources<S> {
             socket,
             endpoint: endpoint.hold(),
             user: Some(client),
+            is_counted: false,
             bulk: false,
             deadline: Tick::NEVER,
             timer: Timer::UNSET,
@@ -116,9 +118,7 @@ impl<S: System> Resources<S> {
         }
         let low_water = std::mem::replace(active.low_water(Side::Backend), LowWater::ANY);
         let Some(link) = self.links.get_mut(key) else { return };
-        if std::mem::take(&mut active.is_counted) {
-            link.endpoint.end();
-        }
+        link.stop_counting();
         if !link.endpoint.health.is_clean() && active.exchange.record().answered.is_some() {
             link.endpoint.health.succeeded(Admission::Regular);
         }
@@ -150,19 +150,19 @@ impl<S: System> Resources<S> {
     pub(super) fn close_link(&mut self, key: Key) {
         if let Some(mut link) = self.links.remove(key) {
             self.wheel.cancel(&mut link.timer);
+            link.stop_counting();
         }
     }
 
     /// The wheel asks about a backend connection.
-    pub(super) fn link_due(&mut self, key: Key) {
-        let now = self.clock.now;
+    pub(super) fn link_due(&mut self, key: Key, told_until: Tick) {
         let Some(link) = self.links.get_mut(key) else { return };
         link.timer.was_asked();
         if link.user.is_some() {
             // It is asked about again when it rests again.
             return;
         }
-        if link.deadline > now {
+        if link.deadline > told_until {
             self.wheel.schedule(&mut link.timer, link.deadline, key);
         } else {
             self.idle.forget(link.endpoint.id, key);
@@ -209,7 +209,7 @@ mod tests {
             let peer = listener.accept().unwrap().0;
             let (deadline, timer) = (Tick::NEVER, Timer::UNSET);
             let endpoint = endpoint.clone();
-            let link = Link { socket, endpoint, user: None, bulk: false, deadline, timer };
+            let link = Link { socket, endpoint, user: None, is_counted: false, bulk: false, deadline, timer };
             let key = resources.links.insert(link);
             resources.idle.park(chosen(&pool).id, key).unwrap();
             (key, peer)

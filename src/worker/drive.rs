@@ -1,6 +1,7 @@
 //! Performs the steps that an exchange names, each with one system call, and tells it the outcome. This file is the list of
 //! everything that an exchange can do to the world.
 
+use super::busy::{BUSY_COST, EVENT_COST_MAX, STEP_COST};
 use super::client::{Active, Client};
 use super::dial::connect_failure;
 use super::failures::tried;
@@ -19,14 +20,18 @@ use std::io;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-/// Steps of one client in one turn; then others have theirs. A small exchange takes about ten.
-const STEPS_MAX: usize = 48;
-
 impl<S: System> Worker<S> {
-    /// Drives a client's exchange as far as it goes.
-    pub(super) fn drive(&mut self, key: Key) {
+    /// Drives a client's exchange as far as it goes, or until that has cost `cost_max`, a little more at the most. Says what it cost.
+    pub(super) fn drive(&mut self, key: Key, cost_max: usize) -> usize {
+        self.serving = Some(key);
+        let cost = self.perform_steps(key, cost_max);
+        self.serving = None;
+        cost
+    }
+
+    fn perform_steps(&mut self, key: Key, cost_max: usize) -> usize {
         let Self { clients, resources, .. } = self;
-        let Some(client) = clients.get_mut(key) else { return };
+        let Some(client) = clients.get_mut(key) else { return 0 };
         let mut active = match client.active.take() {
             Some(active) => active,
             None => resources.begin(client),
@@ -35,7 +40,9 @@ impl<S: System> Worker<S> {
             // Its turn before ended ahead of a request: that goes by the version that is there when it comes.
             active.local = Rc::clone(&resources.local);
         }
-        for _ in 0..STEPS_MAX {
+        let mut cost = 0;
+        while cost < cost_max {
+            cost += STEP_COST;
             let step = active.exchange.next_step();
             let outcome = match step {
                 Step::Read(side) => resources.read(client, &mut active, side),
@@ -58,7 +65,8 @@ impl<S: System> Worker<S> {
                     resources.account_for(client, &active);
                     active.rests_until = Tick::NEVER;
                     if active.exchange.may_rest() {
-                        return self.rest(key, active);
+                        self.rest(key, active);
+                        return cost;
                     }
                     active.settle_pipes(&resources.system, &mut resources.pipes, true);
                     active.local = Rc::clone(&resources.local);
@@ -68,21 +76,41 @@ impl<S: System> Worker<S> {
                 }
                 Step::Finish(Persistence::Close) => {
                     resources.account_for(client, &active);
-                    return self.close(key, active);
+                    self.close(key, active);
+                    return cost;
                 }
-                Step::Wait if active.exchange.is_at_rest() => return self.rest(key, active),
-                Step::Wait => return resources.wait(key, client, active),
+                Step::Wait if active.exchange.is_at_rest() => {
+                    self.rest(key, active);
+                    return cost;
+                }
+                Step::Wait => {
+                    client.is_busy = cost >= BUSY_COST;
+                    resources.wait(key, client, active);
+                    return cost;
+                }
             };
+            if let (Step::Write(_) | Step::Drain(_), Outcome::Moved { count, .. }) = (step, outcome) {
+                cost += count;
+            }
             let Active { exchange, local, .. } = &mut *active;
             exchange.apply(step, outcome, &mut resources.env(client, local));
         }
-        // No new edge would come for what is ready already. One that never waits moves on all the same: else the deadline of
-        // its last wait would cut it.
+        self.queue_again(key, active);
+        cost
+    }
+
+    /// An exchange has had its turn and has more to do: its sockets are still ready, so that no event would tell of them.
+    fn queue_again(&mut self, key: Key, mut active: Box<Active<S::Pipe>>) {
+        let Self { clients, resources, queue, .. } = self;
+        let Some(client) = clients.get_mut(key) else { return };
+        // One that never waits moves on all the same: else the deadline of its last wait would cut it.
         let deadline = active.exchange.deadline(&active.local.settings);
         resources.schedule(client, key, deadline);
+        active.settle_pipes(&resources.system, &mut resources.pipes, false);
         client.active = Some(active);
+        client.is_busy = true;
         if !std::mem::replace(&mut client.queued, true) {
-            self.queue.push_back(key);
+            queue.push_back(key);
         }
     }
 
@@ -91,6 +119,7 @@ impl<S: System> Worker<S> {
         if let Some(client) = self.clients.get_mut(key) {
             self.resources.tell_from(client, &mut active, Side::Client, ANY_BYTES);
             client.readiness = active.exchange.client_readiness();
+            client.is_busy = false;
             client.empty_lines = active.exchange.empty_lines();
             let patience = self.resources.patience_at_rest(&active.local);
             // An event that brought no more than empty lines, or nothing, begins no new rest.
@@ -118,10 +147,11 @@ impl<S: System> Worker<S> {
         let side = active.exchange.awaits_acknowledgement();
         let stream = side.and_then(|side| stream_of(&resources.links, client, &active, side));
         let acknowledged = stream.and_then(|stream| resources.system.acknowledged(stream));
+        self.serving = Some(key);
         let Active { exchange, local, .. } = &mut *active;
         exchange.expire(acknowledged, &mut resources.env(client, local));
         client.active = Some(active);
-        self.drive(key);
+        self.drive(key, EVENT_COST_MAX);
     }
 
     /// Closes a client connection that has no exchange, or whose exchange is over.
@@ -132,7 +162,7 @@ impl<S: System> Worker<S> {
         }
     }
 
-    fn remove_client(&mut self, key: Key) -> Option<Client<S>> {
+    pub(super) fn remove_client(&mut self, key: Key) -> Option<Client<S>> {
         let mut client = self.clients.remove(key)?;
         self.resources.wheel.cancel(&mut client.timer);
         self.shared.connections.fetch_sub(1, Ordering::Relaxed);

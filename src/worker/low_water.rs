@@ -40,7 +40,7 @@ impl<S: System> Worker<S> {
                 }
             }
             if is_over {
-                self.drive(key);
+                self.serve(key);
             } else {
                 // It went on meanwhile, and may wait again.
                 self.resources.queue_low_water_end(key, client);

@@ -7,21 +7,26 @@
 
 mod accept;
 mod alarm;
+mod busy;
 mod client;
 mod clock;
 mod dial;
 mod drive;
 mod failures;
+#[cfg(test)]
+mod faulty;
 mod held;
 mod idle;
 mod listen_group;
 mod low_water;
+mod panic;
 mod pipes;
 mod reactor;
 mod resources;
 mod shared;
 mod socket;
 mod token;
+mod told;
 mod trim;
 mod wheel;
 

@@ -11,6 +11,7 @@ use super::resources::{Report, Resources, SPARES_BASE, SPARES_MAX};
 use super::shared::{Phase, Shared, Snapshot};
 use super::socket::Listener;
 use super::token::Kind;
+use super::told::Told;
 use super::trim::TcacheFloor;
 use super::wheel::Wheel;
 use crate::base::{Key, SlotMap, mapped};
@@ -30,6 +31,9 @@ use std::time::Duration;
 
 /// How soon log lines that the writer had no room for are offered again: the nap of a writer that has much to do.
 const LOG_PAUSE: Duration = Duration::from_millis(20);
+
+/// What a system registers for itself: the alarm, and what wakes it.
+const SYSTEM_SOCKETS: usize = 2;
 
 /// What a worker begins with.
 #[derive(Debug)]
@@ -93,6 +97,8 @@ pub fn spawn(
     let mailbox = Mailbox::default();
     let taken = mailbox.clone();
     let thread = std::thread::Builder::new().name(format!("worker-{}", setup.number)).spawn(move || {
+        // It is said that the worker has left, too, where a panic ends it.
+        let mut left = AtEnd { left: Some(left), cut: 0 };
         let mut worker = Worker::new(kernel, setup, taken);
         begun();
         let cut = loop {
@@ -102,10 +108,25 @@ pub fn spawn(
         };
         // What it has is closed before it is said to have left.
         drop(worker);
-        left(cut);
+        left.cut = cut;
+        drop(left);
         cut
     })?;
     Ok(Handle { thread, waker, mailbox })
+}
+
+/// Says that a worker has left, when it is dropped.
+struct AtEnd<F: FnOnce(u64)> {
+    left: Option<F>,
+    cut: u64,
+}
+
+impl<F: FnOnce(u64)> Drop for AtEnd<F> {
+    fn drop(&mut self) {
+        if let Some(left) = self.left.take() {
+            left(self.cut);
+        }
+    }
 }
 
 /// What a turn came to.
@@ -134,9 +155,18 @@ pub struct Worker<S: System> {
     pub(super) accept_again: Tick,
     pub(super) clients: SlotMap<Client<S>>,
     events: Vec<Event>,
+    /// Of these, so many were told.
+    events_told: usize,
+    /// The client that is served: a panic is its end.
+    pub(super) serving: Option<Key>,
+    told: Told,
     pub(super) due: Vec<Key>,
-    /// Clients that had more to do than one turn allows.
+    /// Clients with much to do, each once; keys of clients that ended meanwhile may be among them.
     pub(super) queue: VecDeque<Key>,
+    /// What clients of which events told have cost in this turn.
+    pub(super) event_cost: usize,
+    /// What the client in front of the queue has cost since it came there.
+    pub(super) stint_cost: usize,
     /// When memory that was not needed is given back; never, while there is none.
     pub(super) trim_at: Tick,
     /// How often it is looked behind that.
@@ -176,6 +206,7 @@ impl<S: System> Worker<S> {
             retired_seen: 0,
         };
         resources.begin_cursors();
+        let told = Told::new(resources.clock.now);
         let mut worker = Self {
             alarm: Alarm::new(),
             resources,
@@ -186,8 +217,13 @@ impl<S: System> Worker<S> {
             accept_again: Tick::NEVER,
             clients: SlotMap::new(Kind::Client as u8),
             events: Vec::with_capacity(EVENTS_MAX),
+            events_told: 0,
+            serving: None,
+            told,
             due: Vec::with_capacity(mapped::<Key>()),
             queue: VecDeque::with_capacity(mapped::<Key>()),
+            event_cost: 0,
+            stint_cost: 0,
             trim_at: Tick::NEVER,
             trim_looks: 0,
             shared: setup.shared,
@@ -214,20 +250,11 @@ impl<S: System> Worker<S> {
         let poll = self.resources.system.poll(&mut self.events, timeout);
         self.resources.clock.sample(&mut self.resources.system);
         self.look_at_shared();
-        self.resources.idle.polled(poll == Poll::Full);
-        self.tell_all();
-        for _ in 0..self.queue.len() {
-            if let Some(key) = self.queue.pop_front() {
-                if let Some(client) = self.clients.get_mut(key) {
-                    client.queued = false;
-                }
-                self.drive(key);
-            }
-        }
-        self.end_low_water_waits();
-        self.ask_those_due();
-        self.accept_more();
-        self.trim_if_due();
+        self.resources.idle.polled(poll != Poll::Complete);
+        let sockets = self.clients.len() + self.resources.links.len() + self.listeners.len() + SYSTEM_SOCKETS;
+        self.told.polled(poll, self.events.len(), sockets, self.resources.clock.now);
+        self.tell_all_resting();
+        self.serve_all_despite_panics();
         match (self.shared.phase(), self.resources.phase) {
             (Phase::Ending, _) => return self.leave(),
             (Phase::Leaving, Phase::Serving) => self.begin_to_leave(),
@@ -241,16 +268,28 @@ impl<S: System> Worker<S> {
         Turn::GoOn
     }
 
-    fn tell_all(&mut self) {
+    /// Those at rest are told first: a connection that is not quiet is dropped before an exchange can take it.
+    fn tell_all_resting(&mut self) {
         let events = std::mem::take(&mut self.events);
-        // First those at rest: a connection that is not quiet is dropped before an exchange can take it.
         for event in &events {
             self.tell_resting(event);
         }
-        for event in &events {
-            self.tell(event);
-        }
         self.events = events;
+        self.events_told = 0;
+    }
+
+    /// What there is to do after a poll. It may be called again after a panic within it, and then does the rest.
+    pub(super) fn serve_all(&mut self) {
+        while let Some(&event) = self.events.get(self.events_told) {
+            self.events_told += 1;
+            self.tell(&event);
+            self.serving = None;
+        }
+        self.end_low_water_waits();
+        self.serve_queue();
+        self.ask_those_due();
+        self.accept_more();
+        self.trim_if_due();
     }
 
     /// How long the next poll may wait: not at all where there is work, else for an event, of which the alarm's is one.
@@ -325,6 +364,7 @@ impl<S: System> Worker<S> {
             Kind::Control => {}
             Kind::Listener => self.listener_ready(key.index()),
             Kind::Client => {
+                self.serving = Some(key);
                 let Some(client) = self.clients.get_mut(key) else { return };
                 if let Some(active) = &mut client.active {
                     active.exchange.ready(Side::Client, readiness);
@@ -337,7 +377,7 @@ impl<S: System> Worker<S> {
                         return;
                     }
                 }
-                self.drive(key);
+                self.serve(key);
             }
             Kind::Backend => {
                 let Some(user) = self.resources.links.get(key).and_then(|link| link.user) else {
@@ -348,30 +388,33 @@ impl<S: System> Worker<S> {
                 else {
                     return;
                 };
+                self.serving = Some(user);
                 active.exchange.ready(Side::Backend, readiness);
-                self.drive(user);
+                self.serve(user);
             }
         }
     }
 
     fn ask_those_due(&mut self) {
-        let mut due = std::mem::take(&mut self.due);
-        self.resources.wheel.expire(self.resources.clock.now, &mut due);
-        for key in due.drain(..) {
+        self.resources.wheel.expire(self.told.until, &mut self.due);
+        // One by one: what a panic leaves is asked when this is called again.
+        while let Some(key) = self.due.pop() {
             match Kind::of(key) {
                 Kind::Client => self.client_due(key),
-                Kind::Backend => self.resources.link_due(key),
+                Kind::Backend => self.resources.link_due(key, self.told.until),
                 Kind::Control | Kind::Listener => {}
             }
         }
-        self.due = due;
     }
 
     fn client_due(&mut self, key: Key) {
-        let now = self.resources.clock.now;
         let Some(client) = self.clients.get_mut(key) else { return };
         client.timer.was_asked();
-        if client.deadline > now {
+        if client.queued {
+            // It may have moved: its deadline is known, and the wheel asks about it, when it was served.
+            return;
+        }
+        if client.deadline > self.told.until {
             let deadline = client.deadline;
             self.resources.schedule(client, key, deadline);
         } else if client.active.is_some() {

@@ -61,8 +61,19 @@ pub(super) struct Link<T> {
     pub(super) endpoint: HeldEndpoint,
     /// The client whose exchange uses it; none: it is at rest.
     pub(super) user: Option<Key>,
+    /// Its endpoint counts the exchange that uses it.
+    pub(super) is_counted: bool,
     /// The last response that came by it was long.
     pub(super) bulk: bool,
     pub(super) deadline: Tick,
     pub(super) timer: Timer,
+}
+
+impl<T> Link<T> {
+    /// Its exchange is over.
+    pub(super) fn stop_counting(&mut self) {
+        if std::mem::take(&mut self.is_counted) {
+            self.endpoint.end();
+        }
+    }
 }
