@@ -4,10 +4,10 @@ use super::body::Body;
 use super::ending::LINGER;
 use super::flow::Source;
 use super::settings::Env;
-use super::state::{Exchange, Link, Stage};
+use super::state::Exchange;
 use super::step::{Outcome, Side, Step};
+use super::transitions::Stage;
 use super::tries::When;
-use crate::http::head::Persistence;
 use crate::route::health::Failure;
 
 impl Exchange {
@@ -31,7 +31,7 @@ impl Exchange {
                 self.pace = None;
                 self.request.sink.ready = false;
             }
-            (Step::Write(Side::Client) | Step::Drain(Side::Client), _) => self.client_gone = true,
+            (Step::Write(Side::Client) | Step::Drain(Side::Client), _) => self.course.lose_client(),
             (Step::Write(Side::Backend) | Step::Drain(Side::Backend), outcome) => {
                 let failure =
                     if let Outcome::Unconnected(failure) = outcome { failure } else { Failure::Closed };
@@ -53,7 +53,7 @@ impl Exchange {
             flow.source.ready = false;
         } else if side == Side::Backend {
             // RFC 9112 section 9.2: octets behind the response, or an end, are of no exchange.
-            self.backend_keeps = Persistence::Close;
+            self.course.close_backend();
         }
     }
 
@@ -75,10 +75,7 @@ impl Exchange {
                 self.pace = None;
             }
         }
-        if side == Side::Backend
-            && let Link::Up { reused, connected: false } = self.link
-        {
-            self.link = Link::Up { reused, connected: true };
+        if side == Side::Backend && self.course.connect() {
             self.record.connected = Some(env.now);
         }
         self.advance(side, env);
@@ -117,7 +114,7 @@ impl Exchange {
             Outcome::Blocked => flow.fill_blocked(),
             Outcome::NoPipe => flow.goes_without_pipe(),
             Outcome::Ended => self.source_ended(side, env),
-            _ if side == Side::Client => self.client_gone = true,
+            _ if side == Side::Client => self.course.lose_client(),
             _ => self.backend_failed(env),
         }
     }
@@ -125,13 +122,11 @@ impl Exchange {
     fn dialed(&mut self, outcome: Outcome, env: &mut Env<'_>) {
         match outcome {
             Outcome::Dialed { asked, reused, bulk } => {
-                self.stage = Stage::Relay;
-                self.link = Link::Up { reused, connected: false };
+                self.course.begin_relay(reused);
                 self.record.retries += u32::from(self.record.asked.is_some());
                 self.record.asked = Some(asked);
                 self.failure = None;
                 self.active = env.now;
-                self.request_aborted = false;
                 self.request.sink.ready = true;
                 self.response.source = Source::default();
                 // Where a long response is expected, little of it is to be copied before its head says so.
@@ -147,13 +142,10 @@ impl Exchange {
     }
 
     fn was_shut_down(&mut self, side: Side, env: &Env<'_>) {
-        let linger_span = self.linger_span();
-        match (&mut self.stage, side) {
-            (Stage::Tunnel { backend_done, .. }, Side::Client) => *backend_done = true,
-            (Stage::Tunnel { client_done, .. }, Side::Backend) => *client_done = true,
-            (Stage::Linger { half_closed, until }, _) => {
-                *half_closed = true;
-                *until = env.now.after(linger_span);
+        match self.course.stage() {
+            Stage::Tunnel { .. } => self.course.end_tunnel_to(side),
+            Stage::Linger { .. } => {
+                self.course.half_close(env.now.after(self.linger_span()));
                 self.active = env.now;
                 // What was read belongs to nobody now.
                 self.request.abandon();
@@ -163,13 +155,15 @@ impl Exchange {
     }
 
     fn released(&mut self, env: &mut Env<'_>) {
-        self.link = Link::None;
-        if matches!(self.stage, Stage::Tunnel { .. }) {
-            // A client that still sends could lose the end of the tunnel to a reset.
+        self.course.release();
+        if matches!(self.course.stage(), Stage::Tunnel { .. }) {
             self.active = env.now;
-            let until = env.now.after(LINGER);
-            let ended = self.request.source.ended;
-            self.stage = if ended { Stage::Over } else { Stage::Linger { half_closed: true, until } };
+            if self.request.source.ended {
+                self.course.finish();
+            } else {
+                // A client that still sends could lose the end of the tunnel to a reset.
+                self.course.half_close(env.now.after(LINGER));
+            }
         } else if self.is_response_read() && self.request.body != Body::Done {
             // The rest of the request is for nobody; what of it was read already is thrown away now.
             self.request.discard();

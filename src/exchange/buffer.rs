@@ -84,6 +84,7 @@ impl Buffers {
     }
 
     /// Takes a buffer back. One that grew for a large head goes back to the allocator.
+    #[inline]
     pub fn give(&mut self, mut bytes: Vec<u8>) {
         let free = match bytes.capacity() {
             SMALL_BYTES => &mut self.small,
@@ -95,6 +96,7 @@ impl Buffers {
     }
 
     /// Takes back a buffer of [`Buffers::take_large`], which may have grown since: one more may be in use.
+    #[cold]
     fn give_large(&mut self, mut bytes: Vec<u8>) {
         debug_assert!(self.large_used > 0, "more large buffers came back than were taken");
         self.large_used = self.large_used.saturating_sub(1);
@@ -286,7 +288,12 @@ impl Buffer {
         if self.bytes.capacity() > 0 {
             self.start = 0;
             let bytes = std::mem::take(&mut self.bytes);
-            if std::mem::take(&mut self.is_large) { buffers.give_large(bytes) } else { buffers.give(bytes) }
+            if self.is_large {
+                self.is_large = false;
+                buffers.give_large(bytes);
+            } else {
+                buffers.give(bytes);
+            }
         }
     }
 }

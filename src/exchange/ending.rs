@@ -3,10 +3,12 @@
 use super::body::Body;
 use super::record::Cause;
 use super::settings::{Env, Serving, Settings};
-use super::state::{Answer, CLIENT_GONE, Exchange, Link, Stage};
+use super::state::{CLIENT_GONE, Exchange};
+use super::step::Side;
+use super::transitions::{Answer, Link, Stage};
 use super::tries::When;
 use crate::base::Tick;
-use crate::http::head::{Persistence, Version};
+use crate::http::head::Version;
 use crate::http::local_reply::LocalReply;
 use crate::http::reply;
 use crate::route::health::Failure;
@@ -21,9 +23,6 @@ pub(super) const LINGER_MAX: Duration = Duration::from_secs(30);
 
 /// The longest pause of a client within that. As nginx: `lingering_timeout`.
 const LINGER_PAUSE: Duration = Duration::from_secs(5);
-
-/// The answer was given, and the client is to be told that nothing more comes.
-pub(super) const LINGERS: Stage = Stage::Linger { half_closed: false, until: Tick::NEVER };
 
 const UNREACHABLE: LocalReply = LocalReply { status: 502, reason: "the backend cannot be reached" };
 const CONNECT_TIMEOUT: LocalReply =
@@ -46,17 +45,18 @@ const fn reply_for(failure: Failure) -> LocalReply {
 impl Exchange {
     /// When the exchange is to be told that its time is up; [`Tick::NEVER`] at rest.
     pub fn deadline(&self, settings: &Settings) -> Tick {
-        match self.stage {
+        match self.course.stage() {
             Stage::Head if self.is_at_rest() => Tick::NEVER,
             Stage::Head => self.record.begun.after(settings.header_timeout),
-            Stage::Relay if self.is_connecting() => {
+            Stage::Relay if self.course.is_connecting() => {
                 // All tries together are one wait for a backend.
                 let policy = self.policy(settings);
                 let last = self.record.head_read.unwrap_or(self.active).after(policy.timeout);
                 self.active.after(policy.connect_timeout).min(last)
             }
             Stage::Relay | Stage::Dial { .. } | Stage::Tunnel { .. } => {
-                let by_pace = self.pace.filter(|_| self.answer != Answer::Begun && self.waits_for_client());
+                let by_pace =
+                    self.pace.filter(|_| self.course.answer() != Answer::Begun && self.waits_for_client());
                 // The client is to keep its pace, besides.
                 let since = by_pace.map_or(self.active, |pace| pace.since);
                 since.after(self.patience(settings)).min(self.next_look(settings))
@@ -71,7 +71,7 @@ impl Exchange {
     /// How long the exchange waits for movement.
     pub(super) fn patience(&self, settings: &Settings) -> Duration {
         let policy = self.policy(settings);
-        match self.stage {
+        match self.course.stage() {
             Stage::Tunnel { client_done, backend_done } => {
                 let request_ends = client_done || self.request.source.is_closed();
                 let response_ends = backend_done || self.response.source.is_closed();
@@ -94,16 +94,16 @@ impl Exchange {
         if self.has_moved(acknowledged, env) {
             return;
         }
-        match self.stage {
+        match self.course.stage() {
             Stage::Head => {
                 self.note_unread(env);
-                self.client_keeps = Persistence::Close;
+                self.course.close_client();
                 self.refuse(HEAD_SLOW, env);
             }
-            Stage::Relay if self.is_connecting() && self.answer == Answer::Awaited => {
+            Stage::Relay if self.course.is_connecting() && self.course.answer() == Answer::Awaited => {
                 self.backend_unreachable(Failure::ConnectTimeout, env);
             }
-            Stage::Relay if self.answer == Answer::Begun => {
+            Stage::Relay if self.course.answer() == Answer::Begun => {
                 if self.response.holds() {
                     self.record.cause = Cause::Cut("client_slow");
                     self.tear();
@@ -112,7 +112,7 @@ impl Exchange {
                 }
             }
             Stage::Relay if self.waits_for_client() => {
-                self.client_keeps = Persistence::Close;
+                self.course.close_client();
                 self.refuse(HEAD_SLOW, env);
             }
             Stage::Relay => {
@@ -128,17 +128,14 @@ impl Exchange {
                 } else {
                     "tunnel_idle"
                 });
-                self.client_keeps = Persistence::Close;
-                self.stage = Stage::Over;
+                self.course.finish_and_close();
             }
             // Closed upon now, octets on their way would turn the close into a reset, and the answer be lost to it.
             Stage::Discard { .. } => {
-                self.client_keeps = Persistence::Close;
-                self.stage = LINGERS;
+                self.course.begin_linger();
             }
             Stage::Linger { .. } | Stage::Over => {
-                self.client_keeps = Persistence::Close;
-                self.stage = Stage::Over;
+                self.course.finish_and_close();
             }
         }
     }
@@ -158,23 +155,23 @@ impl Exchange {
 
     /// A write to the backend failed.
     pub(super) fn backend_refused_bytes(&mut self, failure: Failure, env: &mut Env<'_>) {
-        match (self.stage, self.link) {
-            (Stage::Tunnel { backend_done, .. }, _) => {
+        match (self.course.stage(), self.course.link()) {
+            (Stage::Tunnel { .. }, _) => {
                 // What it sent before it closed is still read, to the end.
                 self.response.source.ready = true;
                 self.response.source.closing = true;
-                self.tunnel_cut(backend_done);
+                self.cut_tunnel();
             }
             // A response that has begun is not answered a second time.
-            (_, Link::Up { connected: false, reused: false }) if self.answer == Answer::Awaited => {
+            (_, Link::Up { connected: false, reused: false }) if self.course.answer() == Answer::Awaited => {
                 self.backend_unreachable(failure, env);
             }
-            (_, Link::Up { connected: false, reused: true }) if self.answer == Answer::Awaited => {
+            (_, Link::Up { connected: false, reused: true }) if self.course.answer() == Answer::Awaited => {
                 self.backend_failed(env);
             }
             _ => {
                 // It may have answered before it closed: what it sent is read, and the end of that decides.
-                self.request_aborted = true;
+                self.course.abort_request();
                 self.response.source.reset |= !self.response.source.closing;
                 self.response.source.ready = true;
                 self.response.source.closing = true;
@@ -198,27 +195,27 @@ impl Exchange {
         self.unreachable = reply_for(failure);
         if !self.tries.may_go_on(self.policy(env.settings).retries_max) {
             self.refuse(self.unreachable, env);
-        } else if self.is_linked() {
+        } else if self.course.is_linked() {
             self.dial_again();
         }
     }
 
     fn dial_again(&mut self) {
         self.request.outgoing.rewind();
-        self.stage = Stage::Dial { fresh: true };
+        self.course.dial_again();
     }
 
     /// The backend connection failed, or ended, before the final response began; or failed within it.
     pub(super) fn backend_failed(&mut self, env: &mut Env<'_>) {
-        if let Stage::Tunnel { backend_done, .. } = self.stage {
+        if matches!(self.course.stage(), Stage::Tunnel { .. }) {
             self.response.end_short();
-            self.tunnel_cut(backend_done);
+            self.cut_tunnel();
             return;
         }
-        match self.answer {
+        match self.course.answer() {
             Answer::Begun => self.cut("backend_cut"),
             Answer::Awaited if self.may_send_again() => {
-                if self.is_reused() {
+                if self.course.is_reused() {
                     // It was closed while it was at rest, which says nothing of the endpoint.
                     self.dial_again();
                 } else {
@@ -227,10 +224,10 @@ impl Exchange {
                 }
             }
             Answer::Awaited | Answer::Heard => {
-                if self.answer == Answer::Heard || !self.is_reused() {
+                if self.course.answer() == Answer::Heard || !self.course.is_reused() {
                     self.blame(Failure::Closed, When::Later);
                 }
-                self.backend_keeps = Persistence::Close;
+                self.course.close_backend();
                 self.response.incoming.clear();
                 self.refuse(BACKEND_FAILED, env);
             }
@@ -238,21 +235,17 @@ impl Exchange {
     }
 
     /// The backend takes nothing more from a tunnel. What came from it still goes to the client.
-    fn tunnel_cut(&mut self, backend_done: bool) {
+    fn cut_tunnel(&mut self) {
         self.record.cause = Cause::Cut("backend_cut");
         self.request.abandon();
-        self.stage = Stage::Tunnel { client_done: true, backend_done };
+        self.course.end_tunnel_to(Side::Backend);
     }
 
     /// RFC 9112 section 9.3.1, RFC 9110 section 9.2.2: a request is sent again only if all of it can be, and either nothing of
     /// it was sent or it is idempotent.
     fn may_send_again(&self) -> bool {
-        let sent = matches!(self.link, Link::Up { connected: true, .. });
+        let sent = matches!(self.course.link(), Link::Up { connected: true, .. });
         self.request.rewindable && (!sent || self.meta.method.is_idempotent())
-    }
-
-    fn is_reused(&self) -> bool {
-        matches!(self.link, Link::Up { reused: true, .. })
     }
 
     /// The response cannot be completed. The client can tell: its connection ends short of the length or of the last chunk, or
@@ -264,46 +257,40 @@ impl Exchange {
             self.tear();
             return;
         }
-        self.client_keeps = Persistence::Close;
-        self.request_aborted = true;
+        self.course.close_client();
+        self.course.abort_request();
         self.response.end_short();
     }
 
     /// What the client has had is not whole, and nothing more will come.
     fn tear(&mut self) {
-        self.client_keeps = Persistence::Close;
-        self.reset_client = true;
-        self.stage = Stage::Over;
+        self.course.finish_by_reset();
     }
 
     /// The client is gone: nothing can be given to it any more.
     pub(super) fn client_lost(&mut self) {
-        if self.stage == Stage::Over {
+        if self.course.stage() == Stage::Over {
             return;
         }
-        if self.answer != Answer::Begun && self.record.head_read.is_some() {
+        if self.course.answer() != Answer::Begun && self.record.head_read.is_some() {
             self.record.status = CLIENT_GONE;
             self.record.cause = Cause::Cut("client_gone");
-        } else if self.stage == Stage::Relay && !self.response.is_delivered() {
+        } else if self.course.stage() == Stage::Relay && !self.response.is_delivered() {
             self.record.cause = Cause::Cut("client_gone");
         }
-        self.client_keeps = Persistence::Close;
-        self.stage = Stage::Over;
+        self.course.finish_and_close();
     }
 
     /// Answers the request by Apex itself. Where the rest of the request is still to come, the connection ends behind it.
     pub(super) fn refuse(&mut self, reply: LocalReply, env: &mut Env<'_>) {
         if self.request.body != Body::Done || env.serving != Serving::On {
-            self.client_keeps = Persistence::Close;
+            self.course.close_client();
         }
         self.record.status = reply.status;
         self.record.cause = Cause::Apex(reply.reason);
-        self.request_aborted = true;
-        self.backend_keeps = Persistence::Close;
-        self.answer = Answer::Begun;
-        self.stage = Stage::Relay;
+        self.course.begin_own_answer();
         self.active = env.now;
-        let connection = self.meta.connection(self.client_keeps);
+        let connection = self.meta.connection(self.course.client_keeps());
         let out = self.response.outgoing.open(env.buffers);
         let length = reply::write(out, reply, self.meta.content(), connection, env.date);
         self.response.holds_message(length);

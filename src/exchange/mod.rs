@@ -1,14 +1,8 @@
 //! One request and its response as a pure state machine. It says the next step and is told the outcome; it knows no socket, no
 //! clock and no thread.
 //!
-//! ```text
-//!            head complete, routed        connection found             both delivered
-//!   Head ───────────────────────▶ Dial ───────────────────▶ Relay ──────────────────────▶ Over
-//!    │                             ▲  connection failed,      │  ╲ 101                     ▲
-//!    │ refused                     └── may be sent again ─────┤   ╲──▶ Tunnel ─────────────┤
-//!    │                                                        │                            │
-//!    └───────────▶ Relay (answer of Apex's own) ──────────────┴──▶ Discard, Linger ────────┘
-//! ```
+//! Where an exchange stands, and how it comes there, is one page: `transitions`. The order of steps is `next`, what their outcomes change
+//! `apply`; what octets mean is decided in `request` and `response`, how it ends other than well in `ending` and `progress`.
 //!
 //! The two directions are two values of one pump: a body that knows its framing, bytes in memory, bytes in a kernel pipe.
 
@@ -25,6 +19,7 @@ mod response;
 mod settings;
 mod state;
 mod step;
+mod transitions;
 mod tries;
 
 pub use buffer::{BUFFER_BYTES, Buffers, LARGE_BYTES};

@@ -1,33 +1,34 @@
 //! The order of steps: which one is next in each stage. It performs nothing.
 
 use super::body::Body;
-use super::ending::{LINGER_MAX, LINGERS};
+use super::ending::LINGER_MAX;
 use super::flow::Move;
-use super::state::{Answer, Exchange, Stage};
+use super::state::Exchange;
 use super::step::{Release, Side, Step};
+use super::transitions::{Answer, Stage};
 use crate::http::head::Persistence;
 
 impl Exchange {
     /// The next step. It is to be performed and its outcome given to [`Exchange::apply`] before the next call.
     pub fn next_step(&mut self) -> Step {
-        if self.client_gone {
+        if self.course.is_client_gone() {
             self.client_lost();
         }
-        if self.stage == Stage::Relay
-            && !self.is_linked()
+        if self.course.stage() == Stage::Relay
+            && !self.course.is_linked()
             && self.is_response_read()
             && self.response.is_delivered()
         {
-            self.stage = self.stage_behind_answer();
+            self.end_answer();
         }
-        if self.stage == Stage::Over {
+        if self.course.stage() == Stage::Over {
             self.count_content();
         }
-        match self.stage {
+        match self.course.stage() {
             Stage::Head if self.request.source.ready && !self.request.source.ended => {
                 Step::Read(Side::Client)
             }
-            Stage::Dial { .. } | Stage::Over if self.is_linked() => Step::Release(Release::Close),
+            Stage::Dial { .. } | Stage::Over if self.course.is_linked() => Step::Release(Release::Close),
             Stage::Dial { fresh } => Step::Dial { fresh },
             Stage::Relay => self.next_of_relay(),
             Stage::Tunnel { client_done, backend_done } => self.next_of_tunnel(client_done, backend_done),
@@ -36,19 +37,21 @@ impl Exchange {
                 Step::Read(Side::Client)
             }
             Stage::Head | Stage::Discard { .. } | Stage::Linger { .. } => Step::Wait,
-            Stage::Over => Step::Finish(self.client_keeps),
+            Stage::Over => Step::Finish(self.course.client_keeps()),
         }
     }
 
     /// The response was given to the client whole; what becomes of the connection?
-    fn stage_behind_answer(&mut self) -> Stage {
+    fn end_answer(&mut self) {
         let request_read = self.request.body == Body::Done;
-        if self.client_keeps == Persistence::KeepAlive {
+        if self.course.client_keeps() == Persistence::KeepAlive {
             if request_read {
-                return Stage::Over;
+                self.course.finish();
+            } else {
+                // RFC 9112 section 9.3: the rest of the request is read, or the connection closed.
+                self.course.begin_discard(self.active.after(LINGER_MAX));
             }
-            // RFC 9112 section 9.3: the rest of the request is read, or the connection closed.
-            return Stage::Discard { until: self.active.after(LINGER_MAX) };
+            return;
         }
         // RFC 9112 section 9.6: unread bytes would turn the close into a reset, and the answer could be lost to it.
         // Only of a client that said so it is certain that nothing more is on its way.
@@ -56,13 +59,17 @@ impl Exchange {
             && request_read
             && self.request.incoming.is_empty()
             && !self.request.source.ready;
-        if quiet || self.request.source.ended { Stage::Over } else { LINGERS }
+        if quiet || self.request.source.ended {
+            self.course.finish();
+        } else {
+            self.course.begin_linger();
+        }
     }
 
     fn next_of_relay(&self) -> Step {
         // What can leave leaves first: a peer then works while Apex does the rest.
-        if self.is_linked()
-            && !self.request_aborted
+        if self.course.is_linked()
+            && !self.course.is_request_aborted()
             && let Some(step) = to_sink(self.request.move_to_sink(), Side::Backend)
         {
             return step;
@@ -71,17 +78,17 @@ impl Exchange {
             return step;
         }
         if self.is_response_read() {
-            if self.is_linked() && self.is_request_delivered() {
+            if self.course.is_linked() && self.is_request_delivered() {
                 return self.let_go();
             }
-            if self.is_linked() && (self.request_aborted || self.response.is_delivered()) {
+            if self.course.is_linked() && (self.course.is_request_aborted() || self.response.is_delivered()) {
                 return Step::Release(Release::Close);
             }
         } else if let Some(step) = self.next_from_backend() {
             return step;
         }
-        if self.is_linked()
-            && !self.request_aborted
+        if self.course.is_linked()
+            && !self.course.is_request_aborted()
             && let Some(step) = from_source(self.request.move_from_source(), Side::Client)
         {
             return step;
@@ -90,10 +97,10 @@ impl Exchange {
     }
 
     fn next_from_backend(&self) -> Option<Step> {
-        if !self.is_linked() {
+        if !self.course.is_linked() {
             return None;
         }
-        if self.answer == Answer::Begun {
+        if self.course.answer() == Answer::Begun {
             return from_source(self.response.move_from_source(), Side::Backend);
         }
         // A head is awaited.
@@ -105,7 +112,7 @@ impl Exchange {
     /// (RFC 9112 section 9.2, 9.3).
     fn let_go(&self) -> Step {
         let source = self.response.source;
-        if self.backend_keeps == Persistence::Close
+        if self.course.backend_keeps() == Persistence::Close
             || source.closing
             || source.ended
             || self.response.has_surplus()

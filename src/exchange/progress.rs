@@ -5,8 +5,9 @@
 //! few times within the timeout how much the peer has acknowledged. Nothing is asked while octets flow.
 
 use super::settings::{Env, Settings};
-use super::state::{Answer, Exchange, Stage};
+use super::state::Exchange;
 use super::step::Side;
+use super::transitions::{Answer, Stage};
 use crate::base::Tick;
 use crate::http::limits::{ACKNOWLEDGED_BYTES_MIN, LOOKS};
 
@@ -22,27 +23,33 @@ pub(super) struct Look {
 impl Exchange {
     /// Asked when the deadline has passed: whose acknowledgements say whether the exchange goes on; none: nobody's.
     pub fn awaits_acknowledgement(&self) -> Option<Side> {
-        match self.stage {
-            Stage::Relay | Stage::Tunnel { .. } if !self.is_connecting() => {}
+        match self.course.stage() {
+            Stage::Relay | Stage::Tunnel { .. } if !self.course.is_connecting() => {}
             _ => return None,
         }
         if self.response.is_blocked() {
             return Some(Side::Client);
         }
-        let to_backend = self.is_linked() && !self.request_aborted;
+        let to_backend = self.course.is_linked() && !self.course.is_request_aborted();
         (to_backend && (self.request.is_blocked() || self.awaits_answer_to_upload())).then_some(Side::Backend)
     }
 
     /// All of a long request is with the kernel, which may have much of it still to send, and nothing of the answer came.
     fn awaits_answer_to_upload(&self) -> bool {
-        self.stage == Stage::Relay
-            && self.answer != Answer::Begun
+        self.course.stage() == Stage::Relay
+            && self.course.answer() != Answer::Begun
             && self.request.is_delivered()
             && self.request.content_bytes >= ACKNOWLEDGED_BYTES_MIN
     }
 
     /// The time for the next look at what a peer has acknowledged; [`Tick::NEVER`] where none is due.
+    #[inline]
     pub(super) fn next_look(&self, settings: &Settings) -> Tick {
+        // So it is for most exchanges: what comes goes on at once, and the request is short.
+        let flows = self.request.sink.ready && self.response.sink.ready;
+        if flows && self.request.content_bytes < ACKNOWLEDGED_BYTES_MIN {
+            return Tick::NEVER;
+        }
         let Some(side) = self.awaits_acknowledgement() else { return Tick::NEVER };
         let since = self.look.filter(|look| look.side == side).map_or(self.active, |look| look.at);
         since.after(self.patience(settings) / LOOKS)

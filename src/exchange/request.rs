@@ -1,20 +1,20 @@
 //! What the client sent: its request head judged, routed and written anew, its body moved on.
 
 use super::body::{Body, Truncated};
-use super::ending::LINGERS;
 use super::record::{Cause, Record};
 use super::settings::{AccessLog, Env, RequestIds, Serving};
-use super::state::{Answer, CLIENT_GONE, Exchange, Pace, RequestMeta, Stage};
+use super::state::{CLIENT_GONE, Exchange, Pace, RequestMeta};
 use super::step::{Outcome, Side};
+use super::transitions::{Answer, Stage};
 use crate::base::Tick;
 use crate::http::field;
 use crate::http::forward::{self, RequestEdits, RequestId};
 use crate::http::framing::Framing;
-use crate::http::head::{self, Method, Persistence, Request};
+use crate::http::head::{self, Method, Request};
 use crate::http::limits::{CONTENT_PACE_BYTES_MIN, EMPTY_LINES_MAX};
 use crate::http::local_reply::LocalReply;
 use crate::http::reply;
-use crate::route::decision::Action;
+use crate::route::decision::{Action, Proxy};
 
 /// What was found at the front of the client's bytes.
 enum Found {
@@ -27,6 +27,9 @@ enum Found {
     /// An answer of Apex's own; the head took so many octets where the end of the request is known.
     Refused(LocalReply, Option<usize>),
 }
+
+/// Room for what Apex adds to a head of the usual size; where it adds more, the buffer grows.
+const ADDED_BYTES: usize = 512;
 
 const NO_ROUTE: LocalReply = LocalReply { status: 404, reason: "no route for this host and path" };
 const TOO_MANY_CLIENTS: LocalReply = LocalReply { status: 503, reason: "too many connections" };
@@ -41,7 +44,7 @@ impl Exchange {
         match outcome {
             Outcome::Moved { count, full } => {
                 self.request.read(full);
-                match self.stage {
+                match self.course.stage() {
                     Stage::Head => {
                         if self.record.begun == Tick::default() {
                             self.record.begun = env.now;
@@ -57,7 +60,7 @@ impl Exchange {
                         self.active = env.now;
                         self.advance(Side::Backend, env);
                         if self.request.body == Body::Done {
-                            self.stage = Stage::Over;
+                            self.course.finish();
                         }
                     }
                     _ => {
@@ -69,7 +72,7 @@ impl Exchange {
             }
             Outcome::Blocked => self.request.source.ready = false,
             Outcome::Ended => self.source_ended(Side::Client, env),
-            _ => self.client_gone = true,
+            _ => self.course.lose_client(),
         }
     }
 
@@ -90,15 +93,14 @@ impl Exchange {
             self.backend_ended(env);
             return;
         }
-        if self.stage == Stage::Head {
+        if self.course.stage() == Stage::Head {
             self.client_left_before_request(env);
             return;
         }
         let whole = self.request.source_ended(env.buffers);
-        match self.stage {
+        match self.course.stage() {
             Stage::Discard { .. } | Stage::Linger { .. } => {
-                self.client_keeps = Persistence::Close;
-                self.stage = Stage::Over;
+                self.course.finish_and_close();
             }
             _ if whole == Err(Truncated) => self.request_broken(CUT_SHORT, env),
             _ => {}
@@ -107,8 +109,7 @@ impl Exchange {
 
     fn client_left_before_request(&mut self, env: &mut Env<'_>) {
         self.request.source.ended = true;
-        self.client_keeps = Persistence::Close;
-        self.stage = Stage::Over;
+        self.course.finish_and_close();
         if !self.request.incoming.is_empty() {
             self.record.status = CLIENT_GONE;
             self.record.cause = Cause::Cut("client_gone");
@@ -151,15 +152,14 @@ impl Exchange {
                 // Content came with the head: the client waits for no 100.
                 self.meta.expects_continue &= self.request.incoming.is_empty();
                 self.active = env.now;
-                self.stage = Stage::Dial { fresh: false };
+                self.course.begin_dial();
                 self.advance(Side::Backend, env);
             }
             Found::Answered(head_bytes) => {
                 self.request.incoming.take(head_bytes);
                 self.request.incoming.forget();
                 self.active = env.now;
-                self.answer = Answer::Begun;
-                self.stage = Stage::Relay;
+                self.course.begin_own_answer();
             }
             Found::Refused(reply, head_bytes) => {
                 if let Some(head_bytes) = head_bytes {
@@ -167,7 +167,7 @@ impl Exchange {
                     self.request.incoming.forget();
                 } else {
                     self.note_unread(env);
-                    self.client_keeps = Persistence::Close;
+                    self.course.close_client();
                 }
                 self.refuse(reply, env);
             }
@@ -185,7 +185,7 @@ impl Exchange {
         self.empty_lines = u8::try_from(empty_lines).unwrap_or(u8::MAX);
         if empty_lines > EMPTY_LINES_MAX {
             self.note_unread(env);
-            self.client_keeps = Persistence::Close;
+            self.course.close_client();
             self.refuse(TOO_MANY_EMPTY_LINES, env);
             return;
         }
@@ -194,51 +194,83 @@ impl Exchange {
         self.record.begun = Tick::default();
     }
 
+    /// Reads what there is of a head, decides on it, and writes the head that goes on.
     fn judge_request(&mut self, env: &mut Env<'_>) -> Found {
+        // The head stays where it is: the exchange takes its notes meanwhile.
+        let incoming = std::mem::take(&mut self.request.incoming);
+        let found = self.judge_head(incoming.unread(), env);
+        self.request.incoming = incoming;
+        found
+    }
+
+    fn judge_head(&mut self, bytes: &[u8], env: &mut Env<'_>) -> Found {
         let mut slots = field::slots();
-        let judged = head::request(self.request.incoming.unread(), &mut slots, &env.settings.head);
+        let judged = head::request(bytes, &mut slots, &env.settings.head);
         // It is large, so it stays where it is.
         let request = match &judged {
             Ok(Some(request)) => request,
             Ok(None) => return Found::Incomplete,
             Err(reply) => return Found::Refused(*reply, None),
         };
-        let record = &mut self.record;
-        record.head_read = Some(env.now);
-        if env.settings.access_log == AccessLog::On {
-            record.note(request, env.buffers);
+        self.note_request(request, env);
+        match self.decide(request, env) {
+            Ok(Action::Proxy(proxy)) => {
+                self.write_request(request, &proxy, env);
+                Found::Request(request.head_bytes)
+            }
+            Err(found) => found,
         }
-        self.client_keeps = request.persistence;
+    }
+
+    /// Keeps what is asked for, for the head will be gone.
+    fn note_request(&mut self, request: &Request<'_, '_>, env: &mut Env<'_>) {
+        self.record.head_read = Some(env.now);
+        if env.settings.access_log == AccessLog::On {
+            self.record.note(request, env.buffers);
+        }
+        self.course.keep_client(request.persistence);
         if env.serving != Serving::On {
-            self.client_keeps = Persistence::Close;
+            self.course.close_client();
         }
         (self.request.body, self.request.encoding) = Body::of_request(request.framing);
         self.meta = RequestMeta::by(request);
+    }
+
+    /// What is done with the request, by its route; or what was found that needs none.
+    fn decide<'t>(&mut self, request: &Request<'_, '_>, env: &mut Env<'t>) -> Result<Action<'t>, Found> {
+        let refused = |reply| Err(Found::Refused(reply, Some(request.head_bytes)));
         if env.serving == Serving::Full {
-            return Found::Refused(TOO_MANY_CLIENTS, Some(request.head_bytes));
+            return refused(TOO_MANY_CLIENTS);
         }
         if request.max_forwards == Some(0) {
-            if request.framing != Framing::None {
-                self.client_keeps = Persistence::Close;
-            }
-            let connection = self.meta.connection(self.client_keeps);
-            let out = self.response.outgoing.open(env.buffers);
-            record.cause = Cause::Apex("the last hop that was asked for");
-            record.status = reply::at_last_hop(out, request, connection, env.date);
-            return Found::Answered(request.head_bytes);
+            return Err(self.answer_as_last_hop(request, env));
         }
-        let Some(decision) = env.table.decide(request, &env.settings.policy) else {
-            return Found::Refused(NO_ROUTE, Some(request.head_bytes));
-        };
-        record.route = Some(decision.route);
-        self.policy = decision.policy;
-        self.meta.body_bytes_max = decision.policy.unwrap_or(env.settings.policy).body_bytes_max;
+        let Some(decision) = env.table.decide(request) else { return refused(NO_ROUTE) };
+        self.record.route = Some(decision.route);
+        self.policy = decision.policy.map(|own| own.over(&env.settings.policy));
+        self.meta.body_bytes_max = self.policy(env.settings).body_bytes_max;
         if let Framing::Length(length) = request.framing
             && length > self.meta.body_bytes_max
         {
-            return Found::Refused(BODY_TOO_LONG, Some(request.head_bytes));
+            return refused(BODY_TOO_LONG);
         }
-        let Action::Proxy(proxy) = decision.action;
+        Ok(decision.action)
+    }
+
+    /// RFC 9110 section 7.6.2: a request that goes no further is answered here.
+    fn answer_as_last_hop(&mut self, request: &Request<'_, '_>, env: &mut Env<'_>) -> Found {
+        if request.framing != Framing::None {
+            self.course.close_client();
+        }
+        let connection = self.meta.connection(self.course.client_keeps());
+        let out = self.response.outgoing.open(env.buffers);
+        self.record.cause = Cause::Apex("the last hop that was asked for");
+        self.record.status = reply::at_last_hop(out, request, connection, env.date);
+        Found::Answered(request.head_bytes)
+    }
+
+    /// Writes the head that goes to a backend.
+    fn write_request(&mut self, request: &Request<'_, '_>, proxy: &Proxy<'_>, env: &mut Env<'_>) {
         let edits = RequestEdits {
             strip_bytes: proxy.strip_bytes,
             client_address: env.client,
@@ -251,24 +283,23 @@ impl Exchange {
             request_id: (env.settings.request_ids == RequestIds::Made).then(|| RequestId::draw(env.random)),
         };
         if env.settings.access_log == AccessLog::On && edits.request_id.is_some() {
-            note_request_id(record, request, &edits);
+            note_request_id(&mut self.record, request, &edits);
         }
         let outgoing = &mut self.request.outgoing;
         let out = if request.framing == Framing::None {
             // No content follows: so much is kept until the answer comes.
-            outgoing.open_for(env.buffers, forward::request_bytes_max(request, &edits))
+            outgoing.open_for(env.buffers, request.head_bytes + ADDED_BYTES)
         } else {
             outgoing.open(env.buffers)
         };
         forward::request(out, request, &edits);
-        Found::Request(request.head_bytes)
     }
 
     /// Content beyond the limit is refused, whether its length was told or not (RFC 9110 section 15.5.14).
     pub(super) fn hold_body_limit(&mut self, env: &mut Env<'_>) {
         if self.request.content_bytes > self.meta.body_bytes_max
-            && !self.request_aborted
-            && matches!(self.stage, Stage::Relay | Stage::Dial { .. })
+            && !self.course.is_request_aborted()
+            && matches!(self.course.stage(), Stage::Relay | Stage::Dial { .. })
         {
             self.request_broken(BODY_TOO_LONG, env);
         }
@@ -277,10 +308,10 @@ impl Exchange {
     /// The request turned out wrong after its head was taken. A backend that has begun to read it never takes it for complete:
     /// its connection is cut.
     pub(super) fn request_broken(&mut self, reply: LocalReply, env: &mut Env<'_>) {
-        self.request_aborted = true;
-        self.client_keeps = Persistence::Close;
-        match (self.stage, self.answer) {
-            (Stage::Discard { .. }, _) => self.stage = LINGERS,
+        self.course.abort_request();
+        self.course.close_client();
+        match (self.course.stage(), self.course.answer()) {
+            (Stage::Discard { .. }, _) => self.course.begin_linger(),
             (_, Answer::Begun) => {}
             _ => self.refuse(reply, env),
         }

@@ -2,8 +2,9 @@
 
 use super::body::{Body, Encoding, Truncated};
 use super::settings::{Env, Serving};
-use super::state::{Answer, DISCARD_BYTES_MAX, Exchange, Link, Stage};
+use super::state::{DISCARD_BYTES_MAX, Exchange};
 use super::step::{Outcome, Side};
+use super::transitions::{Answer, Stage};
 use super::tries::When;
 use crate::http::field;
 use crate::http::forward::{self, ResponseEdits};
@@ -30,17 +31,17 @@ impl Exchange {
         match outcome {
             Outcome::Moved { full, .. } => {
                 self.response.read(full);
-                if self.answer == Answer::Begun {
+                if self.course.answer() == Answer::Begun {
                     self.active = env.now;
                     self.advance(Side::Client, env);
                     return;
                 }
-                if matches!(self.link, Link::Up { connected: false, .. }) {
+                if self.course.is_connecting() {
                     // RFC 9112 section 9.2: what comes before a request was sent is no response to it, and goes to nobody.
                     self.response.incoming.clear();
                     return self.backend_failed(env);
                 }
-                self.answer = Answer::Heard;
+                self.course.hear();
                 // A byte of the response was seen: the request is never sent again.
                 self.request.rewindable = false;
                 self.request.outgoing.forget();
@@ -60,8 +61,8 @@ impl Exchange {
         // ends with its connection.
         let reset = self.response.source.reset
             && self.response.body == Body::UntilClose
-            && !matches!(self.stage, Stage::Tunnel { .. });
-        if self.answer != Answer::Begun || reset {
+            && !matches!(self.course.stage(), Stage::Tunnel { .. });
+        if self.course.answer() != Answer::Begun || reset {
             self.backend_failed(env);
         } else if self.response.source_ended(env.buffers) == Err(Truncated) {
             self.cut("backend_cut");
@@ -95,7 +96,7 @@ impl Exchange {
                     self.active = env.now;
                     self.response.incoming.take(head_bytes);
                     self.response.incoming.forget();
-                    self.answer = Answer::Begun;
+                    self.course.begin_response();
                     self.record.answered = Some(env.now);
                     return self.advance(Side::Client, env);
                 }
@@ -105,7 +106,7 @@ impl Exchange {
 
     fn refuse_response(&mut self, reply: LocalReply, env: &mut Env<'_>) {
         self.blame(Failure::NotHttp, When::Later);
-        self.backend_keeps = Persistence::Close;
+        self.course.close_backend();
         self.response.incoming.clear();
         self.refuse(reply, env);
     }
@@ -141,9 +142,9 @@ impl Exchange {
             }
             status => {
                 self.record.status = status;
-                self.backend_keeps = response.persistence;
+                self.course.keep_backend(response.persistence);
                 let (body, encoding, edits) = self.frame_to_client(response, env.serving);
-                self.client_keeps = edits.0;
+                self.course.keep_client(edits.0);
                 forward::response_dated(
                     self.response.outgoing.open(env.buffers),
                     response,
@@ -182,7 +183,7 @@ impl Exchange {
         let keeps = if framing == Framing::UntilClose || serving != Serving::On || undecided {
             Persistence::Close
         } else {
-            self.client_keeps
+            self.course.client_keeps()
         };
         let connection = self.meta.connection(keeps);
         (body, encoding, (keeps, ResponseEdits { framing, connection, upgrades: false }))
@@ -190,10 +191,8 @@ impl Exchange {
 
     /// Both directions are opaque from here on; what was read behind either head is their first bytes.
     fn become_tunnel(&mut self, env: &mut Env<'_>) {
-        self.stage = Stage::Tunnel { client_done: false, backend_done: false };
-        self.answer = Answer::Begun;
+        self.course.become_tunnel();
         self.record.answered = Some(env.now);
-        self.client_keeps = Persistence::Close;
         for flow in [&mut self.request, &mut self.response] {
             (flow.body, flow.encoding) = (Body::UntilClose, Encoding::AsIs);
         }

@@ -10,6 +10,7 @@ use super::progress::Look;
 use super::record::{Cause, Record};
 use super::settings::{Env, Settings};
 use super::step::{Readiness, Side};
+use super::transitions::{Answer, Course, Stage};
 use super::tries::{Tries, When};
 use crate::base::Tick;
 use crate::http::framing::Framing;
@@ -28,64 +29,6 @@ pub(super) const CLIENT_GONE: u16 = 499;
 
 /// No endpoint of the pool can be tried.
 const NO_BACKEND: LocalReply = LocalReply { status: 503, reason: "no usable backend" };
-
-/// Where an exchange stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// The head of the request is being read.
-    Head,
-    /// A backend connection is wanted.
-    Dial {
-        /// No idle one.
-        fresh: bool,
-    },
-    /// Request and response are on their way; the response may be an answer of Apex's own.
-    Relay,
-    /// Both directions are opaque (RFC 9110 section 7.8).
-    Tunnel {
-        /// The end of what the client sent was passed on.
-        client_done: bool,
-        /// The end of what the backend sent was passed on.
-        backend_done: bool,
-    },
-    /// The answer was given; the rest of the request is read and thrown away, and then the connection goes on.
-    Discard {
-        /// When it is over at the latest.
-        until: Tick,
-    },
-    /// The answer was given; the connection is half-closed and read for a bounded time (RFC 9112 section 9.6).
-    Linger {
-        /// The sending side was shut down.
-        half_closed: bool,
-        /// When it is over at the latest.
-        until: Tick,
-    },
-    /// Nothing more happens.
-    Over,
-}
-
-/// The backend connection, as far as the exchange knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Link {
-    None,
-    Up {
-        /// It had served before this exchange.
-        reused: bool,
-        /// Octets were written to it.
-        connected: bool,
-    },
-}
-
-/// How far the response has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// Nothing was seen of it.
-    Awaited,
-    /// Some bytes came, and perhaps interim responses.
-    Heard,
-    /// The final head went out, or an answer of Apex's own did.
-    Begun,
-}
 
 /// What the request asked for, kept while its head is gone.
 #[derive(Debug, Clone, Copy)]
@@ -134,26 +77,15 @@ pub(super) struct Pace {
 /// One request and its response.
 #[derive(Debug)]
 pub struct Exchange {
-    pub(super) stage: Stage,
+    /// How far it has come; changed by its transitions alone.
+    pub(super) course: Course,
     pub(super) request: Flow,
     pub(super) response: Flow,
-    pub(super) link: Link,
-    pub(super) answer: Answer,
     pub(super) meta: RequestMeta,
     /// The limits that hold for it; none: the server's.
     pub(super) policy: Option<Policy>,
     /// What is told to the client if no backend can be reached.
     pub(super) unreachable: LocalReply,
-    /// Whether the client connection goes on behind this exchange.
-    pub(super) client_keeps: Persistence,
-    /// Whether the backend connection can, by what the response said.
-    pub(super) backend_keeps: Persistence,
-    /// The client connection was reset or closed both ways.
-    pub(super) client_gone: bool,
-    /// Only a reset tells the client that its response is not whole.
-    pub(super) reset_client: bool,
-    /// The request can no longer reach the backend: its connection takes nothing more.
-    pub(super) request_aborted: bool,
     /// Octets at the front of the buffer that hold no complete head.
     pub(super) scanned: usize,
     /// Empty lines that came before the request, over rests of its connection.
@@ -182,11 +114,9 @@ impl Exchange {
     /// An exchange whose request has not begun.
     pub fn new() -> Self {
         Self {
-            stage: Stage::Head,
+            course: Course::new(),
             request: Flow::new(),
             response: Flow::new(),
-            link: Link::None,
-            answer: Answer::Awaited,
             meta: RequestMeta {
                 method: Method::Other,
                 version: Version::Http11,
@@ -197,11 +127,6 @@ impl Exchange {
             },
             policy: None,
             unreachable: NO_BACKEND,
-            client_keeps: Persistence::Close,
-            backend_keeps: Persistence::Close,
-            client_gone: false,
-            reset_client: false,
-            request_aborted: false,
             scanned: 0,
             empty_lines: 0,
             interim_responses: 0,
@@ -255,11 +180,11 @@ impl Exchange {
 
     /// The process ends now, whatever goes on. True where that cuts something short.
     pub fn abort(&mut self) -> bool {
-        let cuts = !self.is_at_rest() && self.stage != Stage::Over;
+        let cuts = !self.is_at_rest() && self.course.stage() != Stage::Over;
         if cuts {
             self.record.cause = Cause::Cut("shutdown");
             self.count_content();
-            if self.answer != Answer::Begun {
+            if self.course.answer() != Answer::Begun {
                 self.record.status = 503;
             }
         }
@@ -279,7 +204,7 @@ impl Exchange {
 
     /// Nothing of a request was seen: the client connection is at rest and needs no exchange.
     pub fn is_at_rest(&self) -> bool {
-        self.stage == Stage::Head && self.request.incoming.is_empty()
+        self.course.stage() == Stage::Head && self.request.incoming.is_empty()
     }
 
     /// Asked with `Step::Finish`: nothing came behind the request, as far as is known, so that the connection is at rest until an
@@ -290,7 +215,7 @@ impl Exchange {
 
     /// The request head is still being read, or nothing of it was seen yet.
     pub fn reads_head(&self) -> bool {
-        self.stage == Stage::Head
+        self.course.stage() == Stage::Head
     }
 
     /// The facts for the access line and the counters.
@@ -317,7 +242,7 @@ impl Exchange {
     /// Asked with `Step::Finish`: the client connection is to be closed by a reset, since a plain close would pass for the end
     /// of a response that was cut short (RFC 9112 section 8).
     pub fn ends_in_reset(&self) -> bool {
-        self.reset_client
+        self.course.ends_in_reset()
     }
 
     /// The client side's readiness, to carry over a rest without an exchange.
@@ -326,7 +251,7 @@ impl Exchange {
             readable: self.request.source.ready,
             writable: self.response.sink.ready,
             read_closed: self.request.source.closing,
-            gone: self.client_gone,
+            gone: self.course.is_client_gone(),
         }
     }
 
@@ -344,11 +269,11 @@ impl Exchange {
         // Where Apex has shut down its sending side, a plain close by the client looks the same as a reset: what the client
         // sent before is read first.
         let may_be_half_closed = matches!(
-            self.stage,
+            self.course.stage(),
             Stage::Tunnel { backend_done: true, .. } | Stage::Linger { half_closed: true, .. }
         );
         if side == Side::Client && readiness.gone && !may_be_half_closed {
-            self.client_gone = true;
+            self.course.lose_client();
         }
     }
 
@@ -416,32 +341,23 @@ impl Exchange {
         self.request.settle(buffers);
         self.response.settle(buffers);
         // Clients that never finish their heads come by the thousand.
-        if self.stage == Stage::Head {
+        if self.course.stage() == Stage::Head {
             self.request.incoming.shrink(buffers);
         }
         // So do tunnels that say little.
-        if matches!(self.stage, Stage::Tunnel { .. }) {
+        if matches!(self.course.stage(), Stage::Tunnel { .. }) {
             self.record.shrink(buffers);
         }
     }
 
-    /// The backend connection is new, and no octet was written to it yet.
-    pub(super) fn is_connecting(&self) -> bool {
-        matches!(self.link, Link::Up { connected: false, .. })
-    }
-
-    pub(super) fn is_linked(&self) -> bool {
-        self.link != Link::None
-    }
-
     /// The whole request was given to the backend.
     pub(super) fn is_request_delivered(&self) -> bool {
-        self.request.is_delivered() && !self.request_aborted
+        self.request.is_delivered() && !self.course.is_request_aborted()
     }
 
     /// The whole response was taken from the backend.
     pub(super) fn is_response_read(&self) -> bool {
-        self.answer == Answer::Begun && self.response.body == Body::Done
+        self.course.answer() == Answer::Begun && self.response.body == Body::Done
     }
 
     /// The endpoint that was asked last is to blame.

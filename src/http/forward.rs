@@ -62,27 +62,20 @@ pub fn request_id<'b>(request: &Request<'_, 'b>, edits: &RequestEdits<'_>) -> Op
     request.field("x-request-id").filter(|value| believed && !value.is_empty())
 }
 
-/// Octets that the head of the forwarded request may take.
-pub fn request_bytes_max(request: &Request<'_, '_>, edits: &RequestEdits<'_>) -> usize {
-    // What came has `name:value` where `name: value` is written, so a field may grow by one octet.
-    request.head_bytes
-        + request.fields.len()
-        + 2 * host_sent(request, edits).len()
-        + edits.client_address.map_or(0, <[u8]>::len)
-        + OWN_LINES_BYTES
-}
-
-fn host_sent<'a>(request: &Request<'_, 'a>, edits: &RequestEdits<'a>) -> &'a [u8] {
-    request.authority.map_or(edits.host_fallback.as_bytes(), |authority| authority.text)
-}
-
 /// Appends the head of the forwarded request, through the empty line. It always speaks 1.1 and keeps the connection.
 ///
 /// Fields come in the client's order; Apex's own lines follow them, except Host, which keeps its place (and comes first
 /// where the client named none).
 pub fn request(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &RequestEdits<'_>) {
-    let host = host_sent(request, edits);
-    out.reserve(request_bytes_max(request, edits));
+    let host = request.authority.map_or(edits.host_fallback.as_bytes(), |authority| authority.text);
+    // What came has `name:value` where `name: value` is written, so a field may grow by one octet.
+    out.reserve(
+        request.head_bytes
+            + request.fields.len()
+            + 2 * host.len()
+            + edits.client_address.map_or(0, <[u8]>::len)
+            + OWN_LINES_BYTES,
+    );
     let start_line = if request_line_stays(request, edits) {
         StartLine::AsItCame
     } else {

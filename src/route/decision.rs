@@ -1,7 +1,7 @@
 //! What becomes of a request: decided between reading its head and writing a new one.
 
 use super::balance::Pool;
-use super::policy::Policy;
+use super::policy::RoutePolicy;
 use super::table::{RouteId, Table};
 use crate::http::head::Request;
 
@@ -12,8 +12,8 @@ pub struct Decision<'t> {
     pub route: RouteId,
     /// What is done with it.
     pub action: Action<'t>,
-    /// The limits that hold for it; none: the server's, because the route has no settings of its own.
-    pub policy: Option<Policy>,
+    /// The limits that its route sets, over those of the server; none: it sets none.
+    pub policy: Option<&'t RoutePolicy>,
 }
 
 /// What a route does with a request.
@@ -33,16 +33,16 @@ pub struct Proxy<'t> {
 }
 
 impl Table {
-    /// Decides on a request; none: no route takes it. `server`: the limits of the server.
+    /// Decides on a request; none: no route takes it.
     #[inline]
-    pub fn decide(&self, request: &Request<'_, '_>, server: &Policy) -> Option<Decision<'_>> {
+    pub fn decide(&self, request: &Request<'_, '_>) -> Option<Decision<'_>> {
         let host = request.authority.map(|authority| authority.host);
         let id = self.find(host, request.target.path())?;
         let route = self.route(id);
         Some(Decision {
             route: id,
             action: Action::Proxy(Proxy { strip_bytes: route.strip_bytes, pool: &route.pool }),
-            policy: route.policy.as_ref().map(|own| own.over(server)),
+            policy: route.policy.as_deref(),
         })
     }
 }
