@@ -11,8 +11,11 @@ use super::wire::{Event, Framing, Head, Reader};
 /// Octets behind an answer that would pass for the next one.
 const SURPLUS: &[u8] = b"HTTP/1.1 200 Surplus\r\nContent-Length: 0\r\n\r\n";
 
-/// Times that a request may be sent again (twice) and the first.
-const TRIES_MAX: usize = 3;
+/// Octets that come later, and are no answer.
+const LATE: &[u8] = b"nobody asked\r\n\r\n";
+
+/// Times that a request may be sent: the first, as many as there are retries, and one because a pooled connection was stale.
+const TRIES_MAX: usize = 5;
 
 /// The request under way.
 #[derive(Debug)]
@@ -57,6 +60,10 @@ pub(crate) struct Backend {
     finished: bool,
     /// Octets behind the last answer were sent: the connection must not be used again.
     unclean: bool,
+    /// From that octet of `out` on, what it sends belongs to nothing, and leaves after the answer.
+    late_from: Option<usize>,
+    /// Polls of the worker that had ended when it sent that.
+    pub(crate) late_at: Option<usize>,
     /// It reads nothing any more.
     ignores: bool,
     pub(crate) stalled: bool,
@@ -81,6 +88,8 @@ impl Backend {
             served: 0,
             finished: false,
             unclean: false,
+            late_from: None,
+            late_at: None,
             ignores: false,
             stalled: false,
             closed: false,
@@ -154,6 +163,25 @@ impl Backend {
 
     pub(crate) fn act(&mut self, socket: &mut Socket, moment: &mut Moment<'_>) -> Result<(), String> {
         self.rests.draw(moment.now, moment.choices);
+        if let Some(from) = self.late_from {
+            if self.late_at.is_none() && !self.can_receive(socket) && self.can_send(socket) {
+                self.late_at = Some(moment.book.polls);
+            } else if self.late_at.is_none() {
+                // It was asked meanwhile: what would come now came too early for the answer.
+                self.out.truncate(from);
+                self.late_from = None;
+            } else if self.can_receive(socket) {
+                // It was used again within the very turn, which the worker could not know.
+                for id in self.unread_requests(socket) {
+                    if let Some(record) = moment.book.records.get_mut(id) {
+                        record.failed = true;
+                    }
+                }
+                self.closed = true;
+                socket.be_reset();
+                return Ok(());
+            }
+        }
         if self.can_receive(socket) && (moment.choices.percent(50) || !self.can_send(socket)) {
             return self.receive(socket, moment);
         }
@@ -208,6 +236,14 @@ impl Backend {
             current.answer.shape == Shape::UntilClose && book.plans[current.id].method != "HEAD";
         book.records[current.id].answered[current.attempt] |= !until_close && !current.answer.corrupt;
         if current.received && !self.closes {
+            if current.answer.late
+                && !self.unclean
+                && self.sent == self.out.len()
+                && self.reader.is_at_boundary()
+            {
+                self.late_from = Some(self.sent);
+                self.out.extend_from_slice(LATE);
+            }
             self.current = None;
             self.served += 1;
         }

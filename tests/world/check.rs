@@ -3,7 +3,7 @@
 
 use super::client::{Client, Standing};
 use super::pace::SECOND;
-use super::script::Manner;
+use super::script::{Manner, When};
 use super::sim::Sim;
 use super::socket::Connecting;
 use apex::worker::Held;
@@ -20,8 +20,8 @@ const SLACK: u64 = SECOND;
 /// How long the rest of a request is read behind an answer.
 const LINGER: u64 = 30 * SECOND;
 
-/// Octets that one client may move in one turn, by each of its sockets and directions.
-const TURN_OCTETS_MAX: usize = 16_000_000;
+/// Octets that one client may move in one turn, by each of its sockets and directions: what all of a turn may, and one piece more.
+const TURN_OCTETS_MAX: usize = 1_700_000;
 
 impl Sim {
     /// Nobody acts now: the worker sleeps until something does, or its alarm rings.
@@ -79,7 +79,7 @@ impl Sim {
     fn ends_by(&self, client: &Client, since: u64) -> u64 {
         let wait = self.scene.wait;
         let since = since.max(client.served_at);
-        let frozen = u64::try_from(self.book.frozen).unwrap_or(u64::MAX) * self.scene.frozen_for();
+        let frozen = u64::try_from(self.book.frozen).unwrap_or(u64::MAX) * (self.scene.frozen_for() + wait);
         let lingers = if self.sockets[client.socket].was_written_to() { LINGER + wait } else { 0 };
         let slack = SLACK + frozen + lingers;
         let rests = if client.is_surely_over_limit() { LAST_CALL } else { self.scene.idle() };
@@ -88,12 +88,20 @@ impl Sim {
                 (since + rests).min(since.max(self.book.left_at) + LAST_CALL) + slack
             }
             Manner::EmptyLines => since + rests + slack,
+            // What moves either way keeps an exchange whose answer has begun.
+            Manner::Drips(_) if self.answers_early(client) => u64::MAX,
             Manner::Drips(_) => {
                 let slow = u64::try_from(client.octets() / 4_096 + 10).unwrap_or(u64::MAX);
                 since + self.scene.idle() + slow * wait + self.slowest_answer() + slack
             }
             Manner::Plain | Manner::Reads(_) => u64::MAX,
         }
+    }
+
+    /// Its request may be answered before it is there.
+    fn answers_early(&self, client: &Client) -> bool {
+        let plan = client.current().map(|id| &self.book.plans[id]);
+        plan.is_some_and(|plan| plan.answers.iter().any(|answer| answer.when == When::Head))
     }
 
     /// What a backend may take for its answer at the most.

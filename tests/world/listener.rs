@@ -1,6 +1,7 @@
 //! A listening socket: connections that the kernel has made wait in its queue to be accepted.
 
 use super::pace::SECOND;
+use super::socket::Edge;
 use apex::base::Key;
 use std::collections::VecDeque;
 
@@ -8,11 +9,11 @@ use std::collections::VecDeque;
 const CLOSES_WITHIN: u64 = 5 * SECOND;
 
 /// A listening socket, as the kernel keeps it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Listener {
     queue: VecDeque<usize>,
     pub(crate) key: Option<Key>,
-    pub(crate) edge: bool,
+    pub(crate) edge: Edge,
     closed: bool,
     /// Segments that would open a connection are dropped.
     pub(crate) begins_no_more: bool,
@@ -24,7 +25,15 @@ pub(crate) struct Listener {
 
 impl Listener {
     pub(crate) fn new(is_shared: bool) -> Self {
-        Self { is_shared, ..Self::default() }
+        Self {
+            queue: VecDeque::new(),
+            key: None,
+            edge: Edge::NONE,
+            closed: false,
+            begins_no_more: false,
+            closes_since: None,
+            is_shared,
+        }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -34,7 +43,7 @@ impl Listener {
     /// A connection is made.
     pub(crate) fn knock(&mut self, socket: usize) {
         self.queue.push_back(socket);
-        self.edge = true;
+        self.edge.raise();
     }
 
     /// Takes the one that has waited longest.

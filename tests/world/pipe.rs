@@ -16,9 +16,11 @@ pub(crate) struct Pipe {
 }
 
 impl Pipe {
-    pub(crate) fn draw(choices: &mut Choices) -> Self {
-        let pages_max = choices.pick(&[64, 1, 3, 16]);
-        let piece_max = choices.pick(&[17_000, 300, 1_460, 4_096, 66_000]);
+    /// A pipe of any size; of a useful one, where much is to go through it.
+    pub(crate) fn draw(choices: &mut Choices, much: bool) -> Self {
+        let pages_max = choices.pick(if much { &[64, 16] } else { &[64, 1, 3, 16] });
+        let piece_max =
+            choices.pick(if much { &[17_000, 66_000] } else { &[17_000, 300, 1_460, 4_096, 66_000] });
         Self { bytes: Octets::default(), pages: VecDeque::new(), pages_max, piece_max }
     }
 

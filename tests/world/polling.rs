@@ -30,17 +30,23 @@ impl Sim {
                 return;
             }
             self.pass_to(next.min(alarm));
-            if alarm <= next {
-                self.alarm = None;
-                return;
-            }
+            self.ring();
         }
     }
 
     fn is_ready(&self) -> bool {
-        let has_edge = |id: usize| self.sockets[id].edge && self.keys[id].is_some();
-        (0..self.sockets.len()).any(has_edge)
-            || self.listeners.iter().any(|one| one.edge && one.key.is_some())
+        let has_edge = |id: usize| self.sockets[id].edge.is_up() && self.keys[id].is_some();
+        self.rung.is_up()
+            || (0..self.sockets.len()).any(has_edge)
+            || self.listeners.iter().any(|one| one.edge.is_up() && one.key.is_some())
+    }
+
+    /// The time of the alarm may have come.
+    fn ring(&mut self) {
+        if self.alarm.is_some_and(|alarm| alarm <= self.now) {
+            self.alarm = None;
+            self.rung.raise();
+        }
     }
 
     /// The process is stopped for longer than its timeouts, and everybody else goes on. True where it was.
@@ -65,32 +71,32 @@ impl Sim {
         true
     }
 
-    /// Tells of what is ready, as far as one poll tells.
+    /// Tells of what is ready, in the order in which it became so, as far as one poll tells.
     pub(crate) fn deliver(&mut self, events: &mut Vec<Event>) -> Poll {
-        let event = |key| Event { key, readable: true, writable: false, read_closed: false, gone: false };
-        let events_max = self.scene.events_max;
-        if self.alarm.is_some_and(|alarm| alarm <= self.now) {
-            self.alarm = None;
-            events.push(event(SYSTEM_KEY));
-        }
-        for listener in &mut self.listeners {
-            if let Some(key) = listener.key.filter(|_| events.len() < events_max)
-                && std::mem::take(&mut listener.edge)
-            {
-                events.push(event(key));
-            }
-        }
-        let count = self.sockets.len();
-        let first = if count > 0 { self.choices.below(count) } else { 0 };
-        for id in (0..count).map(|step| (first + step) % count) {
-            let Some(key) = self.keys[id].filter(|_| events.len() < events_max) else { continue };
-            if std::mem::take(&mut self.sockets[id].edge) {
+        self.ring();
+        let mut ready = vec![(self.rung, SYSTEM_KEY, None)];
+        ready.extend(self.listeners.iter().filter_map(|one| Some((one.edge, one.key?, None))));
+        ready.extend(
+            (0..).zip(&self.sockets).filter_map(|(id, one)| Some((one.edge, self.keys[id]?, Some(id)))),
+        );
+        ready.retain(|(edge, ..)| edge.is_up());
+        ready.sort_by_key(|&(edge, ..)| edge);
+        ready.truncate(self.scene.events_max);
+        for &(edge, key, id) in &ready {
+            let mut event = Event { key, readable: true, writable: false, read_closed: false, gone: false };
+            if let Some(id) = id {
+                self.sockets[id].edge.take();
                 let levels = self.sockets[id].levels();
                 self.trace.note(Entry::Event(id, levels));
                 let Levels { readable, writable, read_closed, gone } = levels;
-                events.push(Event { key, readable, writable, read_closed, gone });
+                event = Event { key, readable, writable, read_closed, gone };
+            } else if self.rung == edge {
+                self.rung.take();
+            } else {
+                self.listeners.iter_mut().filter(|one| one.edge == edge).for_each(|one| _ = one.edge.take());
             }
+            events.push(event);
         }
-        if events.len() >= events_max { Poll::Full } else { Poll::Complete }
+        if ready.len() >= self.scene.events_max { Poll::Full } else { Poll::Complete }
     }
 }

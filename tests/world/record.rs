@@ -44,6 +44,8 @@ pub(crate) struct Book {
     pub(crate) records: Vec<Record>,
     /// Turns of the worker that have ended.
     pub(crate) turns: usize,
+    /// Polls that have told what there was, or were interrupted.
+    pub(crate) polls: usize,
     /// The process has begun to leave.
     pub(crate) leaving: bool,
     /// When.
@@ -67,6 +69,7 @@ impl Book {
             plans: Vec::new(),
             records: Vec::new(),
             turns: 0,
+            polls: 0,
             leaving: false,
             left_at: 0,
             ending: false,
@@ -83,6 +86,8 @@ impl Book {
         let faults_survived = if self.mood == Mood::Faulty { 0 } else { FAULTS_SURVIVED };
         record.failed
             || self.connect_faults > faults_survived
+            // All tries together are one wait, and the time of a frozen process counts.
+            || (self.connect_faults > 0 && self.frozen > 0)
             // Sent on a connection that was closed just then, and not to be sent again.
             || (record.stale && (!plan.is_idempotent() || plan.len > 0))
     }

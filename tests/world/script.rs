@@ -106,6 +106,8 @@ pub(crate) struct Answer {
     pub(crate) corrupt: bool,
     /// Octets that belong to nothing follow the answer.
     pub(crate) surplus: bool,
+    /// Octets that belong to nothing come a little later.
+    pub(crate) late: bool,
     /// The upgrade is accepted.
     pub(crate) switches: bool,
     /// A tunnel is closed as soon as everything was sent.
@@ -304,6 +306,7 @@ impl Answer {
             reads_rest: choices.percent(50),
             corrupt: false,
             surplus: shape != Shape::UntilClose && !switches && choices.percent(4),
+            late: shape != Shape::UntilClose && !switches && choices.percent(scene.late),
             switches,
             closes_tunnel: choices.percent(40),
             thinks: if choices.percent(scene.pauses) { scene.wait / choices.pick(&[2, 5, 100]) } else { 0 },
@@ -461,8 +464,12 @@ pub(crate) struct Scene {
     pub(crate) wait: u64,
     /// Peers act so many times in a hundred within a system call of the worker.
     pub(crate) interleaves: usize,
+    /// How many may.
+    pub(crate) acts_within: usize,
     /// Events that one poll tells of.
     pub(crate) events_max: usize,
+    /// Answers in a hundred behind which octets come that belong to nothing.
+    pub(crate) late: usize,
     /// Polls in a hundred that a signal interrupts.
     pub(crate) interrupts: usize,
     /// Polls in a thousand before which the process is frozen for longer than its timeouts.
@@ -492,9 +499,11 @@ impl Scene {
             pauses: sometimes(choices, 60, 12),
             wait: choices.pick(&[30, 30, 5, 2]) * SECOND,
             interleaves: if bulk { 100 } else { choices.pick(&[15, 15, 0, 60]) },
+            acts_within: if bulk { 5 } else { 1 },
             events_max: choices.pick(&[512, 512, 1, 2, 4]),
-            interrupts: sometimes(choices, 30, 10),
-            freezes: 0,
+            late: choices.pick(&[0, 4, 30]),
+            interrupts: choices.pick(&[0, 0, 10, 40]),
+            freezes: sometimes(choices, 15, 10),
             no_descriptor: if mood == Mood::Faulty { sometimes(choices, 20, 10) } else { 0 },
             no_pipe: choices.pick(&[0, 0, 30, 100]),
             short_writes: sometimes(choices, 30, 20),

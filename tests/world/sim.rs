@@ -9,7 +9,7 @@ use super::listener::Listener;
 use super::pace::{Rests, SECOND, START};
 use super::record::{Book, Moment};
 use super::script::Scene;
-use super::socket::{Connecting, Sizes, Socket};
+use super::socket::{Connecting, Edge, Sizes, Socket};
 use super::trace::{Entry, Trace};
 use apex::base::Key;
 use std::cell::Cell;
@@ -83,6 +83,8 @@ pub(crate) struct Sim {
     pub(crate) choices: Choices,
     pub(crate) now: u64,
     pub(crate) alarm: Option<u64>,
+    /// The alarm has rung, and was not told.
+    pub(crate) rung: Edge,
     pub(crate) sockets: Vec<Socket>,
     pub(crate) owners: Vec<Owner>,
     pub(crate) keys: Vec<Option<Key>>,
@@ -125,6 +127,7 @@ impl Sim {
             choices,
             now: START,
             alarm: None,
+            rung: Edge::NONE,
             sockets: Vec::new(),
             owners: Vec::new(),
             keys: Vec::new(),
@@ -168,6 +171,10 @@ impl Sim {
             Owner::Backend(_) => 0,
         };
         sizes.far_max = sizes.far_max.max(pace_min);
+        if self.scene.freezes > 0 {
+            // Else a client could not send as much meanwhile as it has to within a timeout.
+            sizes.rx_max = sizes.rx_max.max(9_000);
+        }
         self.sockets.push(Socket::new(sizes, connecting));
         self.owners.push(owner);
         self.keys.push(None);
@@ -233,8 +240,10 @@ impl Sim {
         self.now += 1;
         self.calls += 1;
         assert!(self.calls <= CALLS_MAX, "a turn comes to no end");
-        if self.choices.percent(self.scene.interleaves) {
-            self.act();
+        for _ in 0..self.scene.acts_within {
+            if self.choices.percent(self.scene.interleaves) {
+                self.act();
+            }
         }
     }
 
@@ -308,7 +317,7 @@ impl Sim {
             return self.clients[at].not_connected(Some(self.now + SECOND), &mut self.book);
         }
         let socket = self.add_socket(Owner::Client(at), None);
-        self.sockets[socket].edge = false;
+        self.sockets[socket].edge.take();
         self.listeners[listener].knock(socket);
         self.clients[at].connected(socket, self.now);
     }

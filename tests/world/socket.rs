@@ -9,10 +9,44 @@ use super::choices::Choices;
 use super::octets::Octets;
 use super::pipe::Pipe;
 use rustix::io::Errno;
+use std::cell::Cell;
 use std::io;
 
 /// The longest part of a segment that `MSG_MORE` holds back.
 const SEGMENT_BYTES: usize = 1_460;
+
+thread_local! {
+    static RAISED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// An event that waits to be told, and its place among all: epoll tells in the order in which they came up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Edge(Option<u64>);
+
+impl Edge {
+    pub(crate) const NONE: Self = Self(None);
+
+    /// One that comes up now.
+    pub(crate) fn now() -> Self {
+        Self(Some(RAISED.replace(RAISED.get() + 1)))
+    }
+
+    /// It comes up, unless it waits already.
+    pub(crate) fn raise(&mut self) {
+        if self.0.is_none() {
+            *self = Self::now();
+        }
+    }
+
+    pub(crate) fn is_up(self) -> bool {
+        self.0.is_some()
+    }
+
+    /// It is told.
+    pub(crate) fn take(&mut self) -> bool {
+        self.0.take().is_some()
+    }
+}
 
 /// What becomes of a connection attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +111,7 @@ pub(crate) struct Socket {
     /// The kernel has said that there is too little room; an edge is owed.
     starved: bool,
     /// An event is waiting.
-    pub(crate) edge: bool,
+    pub(crate) edge: Edge,
     acknowledged: u64,
     /// Octets that Apex has moved, by read and fill, by write and drain, since the count was taken last.
     pub(crate) moved: [usize; 2],
@@ -128,7 +162,7 @@ impl Socket {
             reset_peer: false,
             starved: false,
             // A socket that is registered while it is ready has an event at once.
-            edge: connecting.is_none(),
+            edge: if connecting.is_none() { Edge::now() } else { Edge::NONE },
             acknowledged: 0,
             moved: [0; 2],
         }
@@ -254,9 +288,15 @@ impl Socket {
         self.tell_of_octets();
     }
 
+    fn raise(&mut self) {
+        if !self.closed {
+            self.edge.raise();
+        }
+    }
+
     fn tell_of_octets(&mut self) {
         if self.is_readable() {
-            self.edge = !self.closed;
+            self.raise();
         }
     }
 
@@ -269,7 +309,7 @@ impl Socket {
     /// has not read yet.
     pub(crate) fn close(&mut self) {
         self.closed = true;
-        self.edge = false;
+        self.edge = Edge::NONE;
         self.push();
         self.tx_fin = true;
         if !self.rx.is_empty() {
@@ -348,7 +388,7 @@ impl Socket {
     pub(crate) fn peer_finish(&mut self) {
         if !self.rx_fin && !self.reset {
             self.rx_fin = true;
-            self.edge = !self.closed;
+            self.raise();
         }
     }
 
@@ -373,7 +413,7 @@ impl Socket {
         if !self.reset {
             self.reset = true;
             self.error = true;
-            self.edge = !self.closed;
+            self.raise();
         }
     }
 
@@ -393,7 +433,7 @@ impl Socket {
         self.deliver();
         if self.starved && !self.closed && self.has_room() {
             self.starved = false;
-            self.edge = true;
+            self.raise();
         }
     }
 
@@ -411,7 +451,7 @@ impl Socket {
         match self.connecting.take() {
             Some(Connecting::Accepted) => {
                 self.starved = false;
-                self.edge = !self.closed;
+                self.raise();
             }
             Some(Connecting::Refused) => self.be_reset(),
             found => self.connecting = found,
@@ -432,9 +472,9 @@ mod tests {
 
     fn open() -> Socket {
         let mut socket = Socket::new(SIZES, None);
-        assert!(socket.edge);
+        assert!(socket.edge.is_up());
         socket.levels();
-        socket.edge = false;
+        socket.edge.take();
         socket
     }
 
@@ -446,13 +486,13 @@ mod tests {
     fn an_edge_comes_with_octets_and_not_with_what_is_left_of_them() {
         let mut socket = open();
         socket.peer_send(b"abc");
-        assert!(std::mem::take(&mut socket.edge));
+        assert!(socket.edge.take());
         assert_eq!(socket.read(&mut Vec::new(), 2).unwrap(), 2);
-        assert!(!socket.edge && socket.levels().readable);
+        assert!(!socket.edge.is_up() && socket.levels().readable);
         assert_eq!(socket.read(&mut Vec::new(), 2).unwrap(), 1);
         assert_eq!(errno(socket.read(&mut Vec::new(), 2)), Some(Errno::AGAIN));
         socket.peer_finish();
-        assert!(socket.edge && socket.levels().read_closed);
+        assert!(socket.edge.is_up() && socket.levels().read_closed);
         assert_eq!(socket.read(&mut Vec::new(), 2).unwrap(), 0);
     }
 
@@ -465,9 +505,9 @@ mod tests {
         assert_eq!(socket.write(&[&[1; 200]], false, usize::MAX).unwrap(), 100);
         assert_eq!(errno(socket.write(&[b"a"], false, usize::MAX)), Some(Errno::AGAIN));
         socket.peer_receive(&mut Vec::new(), 99);
-        assert!(!socket.edge, "less than a third is free");
+        assert!(!socket.edge.is_up(), "less than a third is free");
         socket.peer_receive(&mut Vec::new(), 1);
-        assert!(socket.edge && socket.levels().writable);
+        assert!(socket.edge.is_up() && socket.levels().writable);
     }
 
     #[test]
@@ -475,12 +515,12 @@ mod tests {
         let mut socket = open();
         socket.set_low_water(200);
         socket.peer_send(&[1; 199]);
-        assert!(!socket.edge && !socket.levels().readable);
+        assert!(!socket.edge.is_up() && !socket.levels().readable);
         socket.set_low_water(199);
-        assert!(std::mem::take(&mut socket.edge));
+        assert!(socket.edge.take());
         socket.set_low_water(400);
         socket.peer_send(&[1; 101]);
-        assert!(socket.edge, "the buffer is full");
+        assert!(socket.edge.is_up(), "the buffer is full");
     }
 
     #[test]
@@ -528,7 +568,7 @@ mod tests {
             let mut socket = Socket::new(SIZES, Some(connecting));
             assert_eq!(errno(socket.write(&[b"a"], false, usize::MAX)), Some(Errno::AGAIN));
             socket.connect();
-            assert_eq!((socket.edge, socket.levels().gone), (is_told, is_told));
+            assert_eq!((socket.edge.is_up(), socket.levels().gone), (is_told, is_told));
         }
     }
 }

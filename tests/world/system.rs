@@ -67,6 +67,24 @@ impl Sim {
         self.choices.percent(self.scene.no_descriptor)
     }
 
+    /// What a backend sent to nobody is known by the next poll at the latest: its connection is not used then. Used within the very
+    /// turn in which it came, the request may fail.
+    fn check_clean(&mut self, id: usize, pieces: &[&[u8]]) {
+        let Owner::Backend(at) = self.owners[id] else { return };
+        let Some(late_at) = self.backends[at].late_at.filter(|_| !self.sockets[id].is_reset()) else {
+            return;
+        };
+        let requests: Vec<_> = pieces.iter().flat_map(|piece| super::wire::requests_in(piece)).collect();
+        if self.book.polls > late_at && !requests.is_empty() {
+            self.fail(format!("socket {id} is used again although octets wait in it that belong to nothing"));
+        }
+        for request in requests {
+            if let Some(record) = self.book.records.get_mut(request) {
+                record.failed = true;
+            }
+        }
+    }
+
     /// A request is written to who has closed: it may not come to an answer.
     fn note_stale(&mut self, id: usize, pieces: &[&[u8]]) {
         let socket = &self.sockets[id];
@@ -95,6 +113,7 @@ impl System for Sim {
         }
         self.wait(timeout == Some(Duration::ZERO));
         let is_frozen = self.freeze();
+        self.book.polls += 1;
         if (is_frozen && self.choices.percent(50)) || self.choices.percent(self.scene.interrupts) {
             self.trace.note(Entry::Control("the poll is interrupted"));
             return Poll::Interrupted;
@@ -132,7 +151,7 @@ impl System for Sim {
             self.fail("a socket is registered a second time");
         }
         // One that is ready has an event at once.
-        self.sockets[stream.id].edge = true;
+        self.sockets[stream.id].edge.raise();
         if let Owner::Client(client) = self.owners[stream.id] {
             let [least, most] = self.control.connections_max();
             let (over_limit, surely) = (self.accepted >= least, self.accepted >= most);
@@ -232,6 +251,7 @@ impl System for Sim {
         let is_short = offered > 1 && self.choices.percent(self.scene.short_writes);
         let count_max = if is_short { self.choices.within(1, offered - 1) } else { usize::MAX };
         self.note_stale(stream.id, &pieces);
+        self.check_clean(stream.id, &pieces);
         let result = self.sockets[stream.id].write(&pieces, more, count_max);
         self.told("write", stream.id, result)
     }
@@ -242,7 +262,7 @@ impl System for Sim {
             return Err(Errno::MFILE.into());
         }
         self.pipes.set(self.pipes.get() + 1);
-        Ok(PipeHandle { pipe: Pipe::draw(&mut self.choices), open: Rc::clone(&self.pipes) })
+        Ok(PipeHandle { pipe: Pipe::draw(&mut self.choices, self.scene.bulk), open: Rc::clone(&self.pipes) })
     }
 
     fn held(&self, pipe: &PipeHandle) -> usize {
