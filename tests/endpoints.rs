@@ -386,12 +386,22 @@ fn a_dead_address_of_a_name_costs_one_request_in_a_second() {
 
 #[test]
 fn an_address_that_went_gets_no_new_request() {
-    let (old, asked, release) = Backend::held();
+    let (tell, told) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    let released = Mutex::new(released);
+    let old = Backend::start(move |_, mut wire| {
+        wire.request();
+        tell.send("asked").unwrap();
+        released.lock().unwrap().recv_timeout(SOON).unwrap();
+        wire.send(ok("held"));
+        wire.rest();
+        tell.send("closed").unwrap();
+    });
     let new = Backend::answering(ok("new"));
     let named = Named::start("backend_idle_timeout_secs = 600", &[old.addr()]);
     let mut busy = named.client();
     busy.send(get("/"));
-    asked.recv_timeout(SOON).unwrap();
+    assert_eq!(told.recv_timeout(SOON), Ok("asked"));
     named.resolves_to(&[new.addr()]);
     assert_eq!(named.client().ask(get("/")).text(), "new");
     release.send(()).unwrap();
@@ -399,6 +409,7 @@ fn an_address_that_went_gets_no_new_request() {
     for _ in 0..10 {
         assert_eq!(busy.ask(get("/")).text(), "new", "its connection is not used again");
     }
+    assert_eq!(told.recv_timeout(SOON), Ok("closed"), "and not kept");
 }
 
 #[test]

@@ -156,5 +156,10 @@ impl Sim {
         if held.large_buffers > 0 {
             self.fail(format!("{} large buffers are lost", held.large_buffers));
         }
+        let snapshot = self.control.shared.snapshot.load_full();
+        let load: u64 = snapshot.table.backends().map(|backend| backend.load()).sum();
+        if load > 0 {
+            self.fail(format!("{load} exchanges are counted that have ended"));
+        }
     }
 }

@@ -277,7 +277,9 @@ impl Sim {
         let specs = routes(&control.backends, &control.in_force, control.balancing);
         let next = version(&self.scene, Table::compile(&specs, Some(&previous.table)), connections_max);
         resolve(&next.table, &control.backends, &self.endpoints);
-        control.shared.snapshot.store(Arc::new(next));
+        let next = Arc::new(next);
+        control.shared.snapshot.store(Arc::clone(&next));
+        next.table.retire_others(&previous.table);
         control.wakes = true;
     }
 
