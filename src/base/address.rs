@@ -28,7 +28,7 @@ pub enum UnixPathError {
     Relative,
     /// It begins with `@`: a socket without a file.
     Abstract,
-    /// It has more than [`UNIX_PATH_BYTES_MAX`] octets: so many.
+    /// It has more than [`UNIX_PATH_BYTES_MAX`] octets; how many.
     TooLong(usize),
     /// It ends with a `/`, or has a NUL octet in it.
     NoFile,

@@ -5,7 +5,7 @@
 /// mallopt(3), 128 KiB) when a larger one is freed.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// Are there so many octets to be had? They are allocated and freed again, so it is for rare moments.
+/// Can that many octets be allocated? They are allocated and freed again, so this is for rare moments.
 pub fn has_room_for(octets: usize) -> bool {
     let mut pieces: Vec<Vec<u8>> = Vec::new();
     if pieces.try_reserve_exact(octets.div_ceil(PIECE_BYTES)).is_err() {
@@ -16,7 +16,7 @@ pub fn has_room_for(octets: usize) -> bool {
         if piece.try_reserve_exact(PIECE_BYTES).is_err() {
             return false;
         }
-        // What nobody looks at, a compiler need not allocate.
+        // A compiler may remove an allocation that is never used.
         pieces.push(std::hint::black_box(piece));
     }
     true

@@ -4,7 +4,7 @@
 #[derive(Debug)]
 pub struct ObjectPool<T> {
     free: Vec<T>,
-    /// The fewest there were at a time since the last look: so many were not needed.
+    /// The fewest there were at a time since the last look: that many were not needed.
     unused: usize,
     /// No more than these are not worth a look.
     base: usize,
@@ -94,7 +94,7 @@ mod tests {
         pool
     }
 
-    /// Takes so many at a time and gives them back.
+    /// Takes `count` at a time and gives them back.
     fn need(pool: &mut ObjectPool<usize>, count: usize) {
         let taken: Vec<_> = (0..count).map(|_| pool.take().unwrap()).collect();
         for one in taken {

@@ -109,7 +109,7 @@ struct Seen {
     demo: bool,
 }
 
-/// Reads the arguments behind the name of the program.
+/// Reads the arguments after the name of the program.
 ///
 /// # Errors
 /// Unknown flags and words, missing values, and flags that contradict each other or stand twice.
@@ -131,7 +131,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Call, Us
             Ok(None) => return seen.call(),
             Err(refused) => return lexopt_error(&refused),
         };
-        // The help is given to whoever asks, whatever else stands on the line behind it.
+        // Help is given whatever else is on the command line.
         match flag {
             "help" => return Ok(Call::Help),
             "version" => return Ok(Call::Version),
@@ -205,12 +205,12 @@ type Needs = (&'static str, &'static str);
 const CONFIG_NEEDS: Needs = ("`--config` needs the name of a file", "for example `--config apex.toml`");
 const DIFF_NEEDS: Needs = ("`--diff` needs the name of another file", "for example `--diff new.toml`");
 
-/// The file behind a flag.
+/// The file after a flag.
 fn file_value(parser: &mut lexopt::Parser, needs: &Needs) -> Result<PathBuf, UsageError> {
     Ok(PathBuf::from(value(parser, needs.0, needs.1)?))
 }
 
-/// The request behind `--explain`.
+/// The request after `--explain`.
 fn request_value(parser: &mut lexopt::Parser) -> Result<String, UsageError> {
     const HINT: &str = "for example `--explain 'GET http://example.com/path'`";
     match value(parser, "`--explain` needs a request", HINT)?.into_string() {
@@ -221,7 +221,7 @@ fn request_value(parser: &mut lexopt::Parser) -> Result<String, UsageError> {
 
 /// The value of a flag. An empty one, or one that is a flag itself, was forgotten: `--config --check`.
 fn value(parser: &mut lexopt::Parser, what: &str, hint: &str) -> Result<OsString, UsageError> {
-    // A value behind `=` is meant, whatever it looks like.
+    // A value after `=` is a value, whatever it looks like.
     let (value, attached) = match parser.optional_value() {
         Some(value) => (value, true),
         None => match parser.value() {

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 /// The exit code of a call that was not understood, as most programs have it.
 const EXIT_USAGE: u8 = 2;
 
-/// Does what the command line asks. `args` are those behind the name of the program.
+/// Does what the command line asks. `args` are those after the name of the program.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match args::parse(args) {
         Ok(Call::Run { config }) => run::run(&config),
@@ -42,7 +42,7 @@ fn say(text: &str, code: ExitCode) -> ExitCode {
     }
 }
 
-/// Writes `text` to the standard error and hands back `code`. Where even that is closed, nobody is left to be told.
+/// Writes `text` to the standard error and hands back `code`. If even that is closed, the text is lost.
 fn complain(text: &str, code: ExitCode) -> ExitCode {
     let _ = io::stderr().lock().write_all(text.as_bytes());
     code

@@ -86,7 +86,7 @@ pub struct Server {
 }
 
 impl Default for Server {
-    /// What a file that names no key at all gets.
+    /// The defaults: what an empty `[server]` means.
     fn default() -> Self {
         let policy = Policy::default();
         Self {

@@ -73,7 +73,7 @@ impl ConfigDiff {
     }
 }
 
-/// What is in `these` and not `among`; of one that stands more often here, so many as it does.
+/// The entries of `these` that are not in `among`, counted: an entry that occurs more often in `these` is returned that many times more.
 pub fn missing(these: &[Address], among: &[Address]) -> Vec<Address> {
     let mut left: Vec<&Address> = among.iter().collect();
     let mut missing = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Problems of one file that are told. More of them come from one mistake, and nobody reads them.
+/// Problems of one file that are reported. More than these mostly come from one mistake.
 pub const PROBLEMS_MAX: usize = 100;
 
 /// One thing that is wrong with a file.

@@ -18,7 +18,7 @@ const SHOWN_CHARS_MAX: usize = 160;
 /// Characters shown before the place where a line is cut.
 const SHOWN_CHARS_BEFORE: usize = 60;
 
-/// Octets behind a place that can be shown: a character has four at most.
+/// Octets after a place that can be shown: a character has four at most.
 const SHOWN_BYTES_AFTER: usize = 4 * (SHOWN_CHARS_MAX + 1);
 
 /// A text with its lines found.

@@ -14,7 +14,7 @@ pub(super) enum Body {
     Size,
     /// Chunked: octets of data left in this chunk.
     Data(u64),
-    /// Chunked: the CRLF behind the data comes.
+    /// Chunked: the CRLF after the data comes.
     DataEnd,
     /// Chunked: the trailer section comes.
     Trailers,
@@ -91,7 +91,7 @@ fn front(bytes: &[u8], left: u64, data_max: usize) -> &[u8] {
 mod tests {
     use super::*;
 
-    /// Reads `wire` in pieces of `step` octets; the data found and the octets left behind the body.
+    /// Reads `wire` in pieces of `step` octets; the data found and the octets left after the body.
     fn read(mut body: Body, wire: &[u8], step: usize) -> Result<(Vec<u8>, usize), Malformed> {
         let (mut data, mut start, mut end) = (Vec::new(), 0, 0);
         loop {
@@ -109,7 +109,7 @@ mod tests {
         }
     }
 
-    /// Name, reader, wire, data, octets left behind the body.
+    /// Name, reader, wire, data, octets left after the body.
     type Case = (&'static str, Body, &'static [u8], &'static [u8], usize);
 
     #[test]

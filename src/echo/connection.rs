@@ -73,7 +73,7 @@ enum State {
     Last(Ending),
 }
 
-/// How a connection ends behind its last answer.
+/// How a connection ends after its last answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
     /// At once: the client has nothing more to send, or must see a cut.
@@ -239,7 +239,7 @@ impl Connection {
         let close = request.close
             || matches!(request.ask, Ask::UntilClose(_))
             || (request.is_old && is_streamed(request.ask))
-            // A client that holds its body back may never send it behind a final answer.
+            // A client that holds its body back may never send it after a final answer.
             || (is_early && holds_back);
         let style = Style { is_old: request.is_old, close };
         if holds_back && !is_early {

@@ -79,7 +79,7 @@ impl Reactor {
         Arc::clone(&self.waker)
     }
 
-    /// Runs until `stops` is seen behind a wake-up.
+    /// Runs until `stops` is seen after a wake-up.
     ///
     /// # Errors
     /// The system refused to wait for events.

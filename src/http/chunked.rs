@@ -31,7 +31,7 @@ pub struct Decoder {
     state: State,
 }
 
-/// White space behind a chunk's size.
+/// White space after a chunk's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Padding {
     /// RFC 9112 section 7.1 knows none, and two readers could take a request that has it in two ways.
@@ -47,29 +47,29 @@ enum State {
     Start,
     /// Another digit, or what follows the size.
     Size,
-    /// More white space behind a size, or what follows it.
+    /// More white space after a size, or what follows it.
     Padded,
-    /// An extension's name, behind its `;`.
+    /// An extension's name, after its `;`.
     NameStart,
     /// More of the name, or what follows it.
     Name,
-    /// The `=`, behind white space.
+    /// The `=`, after white space.
     Equals,
-    /// An extension's value, behind its `=`.
+    /// An extension's value, after its `=`.
     ValueStart,
     /// More of a value that is a token, or what follows it.
     Value,
     /// More of a quoted value.
     Quoted,
-    /// The octet behind a backslash in a quoted value.
+    /// The octet after a backslash in a quoted value.
     QuotedPair,
     /// What follows a quoted value.
     QuotedEnd,
     /// The LF of the size line.
     LineFeed,
-    /// Data, or the CR behind it once none is left.
+    /// Data, or the CR after it once none is left.
     Data,
-    /// The LF behind data.
+    /// The LF after data.
     DataLineFeed,
     /// The trailer section.
     Trailers,
@@ -77,7 +77,7 @@ enum State {
     Broken,
 }
 
-/// What the decoder found behind the framing that it read.
+/// What the decoder found after the framing that it read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
     /// All bytes given were framing (or none were given): more are needed.
@@ -100,7 +100,7 @@ impl Decoder {
         Self { left: 0, excess: 0, line: 0, padding: Padding::Refused, state: State::Start }
     }
 
-    /// At the front of a response's body: white space behind a chunk's size is skipped.
+    /// At the front of a response's body: white space after a chunk's size is skipped.
     pub const fn of_response() -> Self {
         Self { padding: Padding::Skipped, ..Self::new() }
     }
@@ -257,7 +257,7 @@ fn whole_line(bytes: &[u8]) -> Option<(u64, usize)> {
     (digits > 0 && bytes[digits..].starts_with(b"\r\n")).then_some((size, digits + 2))
 }
 
-/// `size` with one more hex digit behind it; `None` over 63 bits.
+/// `size` with one more hex digit after it; `None` over 63 bits.
 const fn grown(size: u64, digit: u8) -> Option<u64> {
     // Below this, four more bits still fit 63.
     const GROWS_BELOW: u64 = 1 << 59;
@@ -277,14 +277,14 @@ const fn hex_value(octet: u8) -> Option<u8> {
 pub const LAST_CHUNK: &[u8] = b"0\r\n";
 
 /// Writes the size line of a chunk of `size` octets (lower-case hex, no leading zero, no extension). `size` is not 0.
-/// The caller writes the data and the CRLF behind it.
+/// The caller writes the data and the CRLF after it.
 pub fn write_size_line(out: &mut Vec<u8>, size: u64) {
     debug_assert_ne!(size, 0, "a chunk of no octets would end the body");
     let (line, start) = size_line(size);
     out.extend_from_slice(&line[start..]);
 }
 
-/// Is this the framing as Apex would write it: the CRLF behind the data before it (if it is `owed`), and the size line?
+/// Is this the framing as Apex would write it: the CRLF after the data before it (if it is `owed`), and the size line?
 pub fn is_as_written(bytes: &[u8], size: u64, owed: bool) -> bool {
     let (line, start) = size_line(size);
     let line_of = |bytes: &[u8]| bytes == &line[start..];

@@ -109,7 +109,7 @@ pub fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(<[u8]>::trim_ascii)
 }
 
-/// Is that protocol of an Upgrade field `h2c`, whatever stands behind its name (RFC 9110 section 7.8)?
+/// Is that protocol of an Upgrade field `h2c`, whatever comes after its name (RFC 9110 section 7.8)?
 pub(super) fn is_h2c(protocol: &[u8]) -> bool {
     let Some((name, behind)) = protocol.split_at_checked(3) else { return false };
     name.eq_ignore_ascii_case(b"h2c") && !behind.first().is_some_and(|octet| is_token(&[*octet]))

@@ -34,7 +34,7 @@ pub struct RequestEdits<'a> {
     pub request_id: Option<RequestId>,
 }
 
-/// A name for one request, so that the logs of all who handle it can be laid side by side: 32 hexadecimal digits.
+/// A name for one request, by which the logs of all servers that handle it can be joined: 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestId(pub u128);
 
@@ -92,7 +92,7 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &RequestEdit
         out.extend_from_slice(b"Expect: 100-continue\r\n");
     }
     write_framing(out, request.framing);
-    // RFC 9110 section 7.6.1: what is meant for the next hop alone is named as such.
+    // RFC 9110 section 7.6.1: fields for the next hop alone are named in Connection.
     out.extend_from_slice(match (passed.trailers_wanted, request.upgrades) {
         (true, true) => b"TE: trailers\r\nConnection: TE, upgrade\r\n\r\n",
         (true, false) => b"TE: trailers\r\nConnection: TE\r\n\r\n",
@@ -175,7 +175,7 @@ fn request_fields(
                 line(out, field.name, field.value);
                 passed.request_id = true;
             }
-            // RFC 9110 section 7.6.1: hop by hop. Framing, Expect and X-Forwarded-* are written anew behind the fields;
+            // RFC 9110 section 7.6.1: hop by hop. Framing, Expect and X-Forwarded-* are written anew after the fields;
             // none of these is ever taken out because Connection names it.
             Name::Connection
             | Name::ContentLength
@@ -366,7 +366,7 @@ fn write_response(out: &mut Vec<u8>, response: &Response<'_, '_>, edits: &Respon
                 write_upgrade(out, field);
                 names_protocols.set(names_protocols.get() || out.len() > before);
             }
-            // RFC 9110 section 7.6.1: hop by hop. Framing is written anew behind the fields.
+            // RFC 9110 section 7.6.1: hop by hop. Framing is written anew after the fields.
             Name::Connection
             | Name::ContentLength
             | Name::KeepAlive
@@ -409,7 +409,7 @@ fn status_line_stays(response: &Response<'_, '_>) -> bool {
         && line.starts_with(FRONT)
 }
 
-/// `HTTP/1.1 status reason`; the space behind the status stands even where there is no reason (RFC 9112 section 4).
+/// `HTTP/1.1 status reason`; the space after the status stands even where there is no reason (RFC 9112 section 4).
 pub(super) fn write_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
@@ -446,7 +446,7 @@ fn pass(out: &mut Vec<u8>, field: &Field<'_>, named: Option<&Named<'_>>) {
     }
 }
 
-/// Writes one field line of Apex's own, whose name is told with the `: ` behind it.
+/// Writes one field line of Apex's own, whose name is told with the `: ` after it.
 pub(super) fn own_line<const N: usize>(out: &mut Vec<u8>, name: &[u8; N], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(value);

@@ -12,7 +12,7 @@ use super::version::Version;
 pub enum Framing {
     /// No content at all, and no framing field is written.
     None,
-    /// `Content-Length`: so many octets (fits 63 bits).
+    /// `Content-Length`: that many octets (fits 63 bits).
     Length(u64),
     /// `Transfer-Encoding: chunked`.
     Chunked,
@@ -40,7 +40,7 @@ pub enum Codings {
 }
 
 impl Codings {
-    /// With the codings of one more field line behind those already read.
+    /// With the codings of one more field line after those already read.
     #[must_use]
     pub fn and(self, value: &[u8]) -> Self {
         // An empty list element could hide a coding from a laxer reader; here it is malformed (and so is an empty value).

@@ -19,7 +19,7 @@ pub use super::version::Version;
 use facts::{Expectation, Facts, Once};
 use httparse::Status;
 
-/// Whether a connection stays open behind a message (RFC 9112 section 9.3).
+/// Whether a connection stays open after a message (RFC 9112 section 9.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Persistence {
     /// The connection goes on.
@@ -240,7 +240,7 @@ fn plain_response<'h, 'b>(
         return incomplete(bytes.len(), limits, RESPONSE_HEAD_TOO_LARGE);
     };
     let reason = match parsed.reason {
-        // httparse hides a reason phrase with obs-text in it; it stands behind the status code and one space.
+        // httparse hides a reason phrase with obs-text in it; it comes after the status code and one space.
         None | Some("") => obs_reason(bytes),
         Some(reason) => reason.as_bytes(),
     };
@@ -269,7 +269,7 @@ fn plain_request<'h, 'b>(
     Ok(Some(Parsed { line, fields: parsed.headers, start: 0, end }))
 }
 
-/// The reason phrase, empty or not, behind `HTTP/1.1 200 `, up to its CR.
+/// The reason phrase, empty or not, after `HTTP/1.1 200 `, up to its CR.
 fn obs_reason(bytes: &[u8]) -> &[u8] {
     let behind = bytes.get(12..).and_then(|behind| behind.strip_prefix(b" ")).unwrap_or_default();
     &behind[..memchr::memchr(b'\r', behind).unwrap_or(0)]

@@ -21,7 +21,7 @@ pub(super) enum Look {
 /// What becomes of the start line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StartLine {
-    /// It goes on as it came, in one piece with the fields behind it.
+    /// It goes on as it came, in one piece with the fields after it.
     AsItCame,
     /// It was written already.
     Written,
@@ -80,7 +80,7 @@ impl<'b> Lines<'b> {
         Some(lines)
     }
 
-    /// Notes the line at `index`, behind all those before it; `None` where the line before ends in a bare LF.
+    /// Notes the line at `index`, after all those before it; `None` where the line before ends in a bare LF.
     ///
     /// The parser takes an LF at the end of a line only, so the octet before each line's LF tells, and no scan for LF is
     /// needed: every LF stands right before a field name, or at the head's end.
@@ -103,7 +103,7 @@ impl<'b> Lines<'b> {
         Some(())
     }
 
-    /// All lines were noted, so many.
+    /// All lines were noted; how many.
     #[inline]
     pub(super) fn end(&mut self, count: usize) {
         if self.behind + 2 != self.head.len()
@@ -164,7 +164,7 @@ impl<'b> Lines<'b> {
         }
     }
 
-    /// Where the line of that field begins in the head; behind the last one, where the empty line does.
+    /// Where the line of that field begins in the head; after the last one, where the empty line does.
     fn line_at(&self, fields: &[Field<'b>], index: usize) -> usize {
         fields.get(index).map_or(self.head.len().wrapping_sub(2), |field| self.offset(field.name.as_bytes()))
     }

@@ -130,7 +130,7 @@ pub fn reason(status: u16) -> &'static str {
         421 => "Misdirected Request",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
-        // Only ever in the log: there is nobody left to read it.
+        // Only in the log: the client is gone.
         499 => "Client Closed Request",
         500 => "Internal Server Error",
         501 => "Not Implemented",

@@ -1,4 +1,4 @@
-//! The request-target: its form, its path, what is left of it behind a stripped prefix (RFC 9112 section 3.2).
+//! The request-target: its form, its path, what is left of it after a stripped prefix (RFC 9112 section 3.2).
 //!
 //! A target is judged and cut, and never decoded or made canonical: what a backend sees is what the client sent.
 
@@ -64,7 +64,7 @@ fn absolute<'b>(method: &str, target: &'b [u8]) -> Result<Target<'b>, LocalReply
         authority::parse(authority).ok_or(LocalReply::bad_request("malformed authority in the target"))?;
     let authority = Some(authority);
     Ok(match path_and_query {
-        // RFC 9112 section 3.2.4: OPTIONS of a URI without path and query goes on as `*` behind the last proxy.
+        // RFC 9112 section 3.2.4: OPTIONS of a URI without path and query goes on as `*` after the last proxy.
         [] if method == "OPTIONS" => Target { path_and_query: b"*", slash_missing: false, authority },
         // RFC 9112 section 3.2.1: an empty path is sent as `/`.
         [] => Target { path_and_query: b"/", slash_missing: false, authority },
@@ -72,7 +72,7 @@ fn absolute<'b>(method: &str, target: &'b [u8]) -> Result<Target<'b>, LocalReply
     })
 }
 
-/// The target behind that scheme, whose case is ignored (RFC 3986 section 3.1).
+/// The target after that scheme, whose case is ignored (RFC 3986 section 3.1).
 fn strip_scheme<'b>(target: &'b [u8], scheme: &[u8]) -> Option<&'b [u8]> {
     let (front, behind) = target.split_at_checked(scheme.len())?;
     front.eq_ignore_ascii_case(scheme).then_some(behind)

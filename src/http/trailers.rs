@@ -14,7 +14,7 @@ const FOLDED: LocalReply = LocalReply::bad_request("folded trailer line");
 const TOO_LARGE: LocalReply = LocalReply { status: 431, reason: "trailer section too large" };
 const TOO_MANY: LocalReply = LocalReply { status: 431, reason: "too many trailer fields" };
 
-/// Fields that mean something to whoever frames, routes, authenticates, caches or processes a message, and so must stand
+/// Fields that frame, route, authenticate, cache or otherwise control the processing of a message, and so must stand
 /// in its head (RFC 9110 section 6.5.1), and those that end at a hop (section 7.6.1). Lower case.
 const HEAD_ONLY: &[&str] = &[
     // Framing, content format.
@@ -24,7 +24,7 @@ const HEAD_ONLY: &[&str] = &[
     "content-type",
     "trailer",
     "transfer-encoding",
-    // Routing, and who the client is.
+    // Routing, and the identity of the client.
     "forwarded",
     "host",
     "location",
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(run("over", &section(65), &LIMITS), Err(431));
         assert_eq!(run("unfinished", &section(64)[..63], &LIMITS).unwrap().0, None);
         assert_eq!(run("unfinished and full", &[b'a'; 64], &LIMITS), Err(431));
-        // What lies behind the section does not count.
+        // What lies after the section does not count.
         let followed = [section(64), vec![b'x'; 500]].concat();
         assert_eq!(run("followed", &followed, &LIMITS).unwrap().0, Some(64));
     }

@@ -1,5 +1,5 @@
-//! One line of the access log: the combined format, so that tools which know it read it as it is, and behind it
-//! `key=value` pairs that say where the time went and who ended the exchange.
+//! One line of the access log: the combined format, so that tools which know it read it as it is, and after it
+//! `key=value` pairs that say where the time went and which side ended the exchange.
 //!
 //! ```text
 //! client - - [date] "request line" status bytes "referer" "agent" route="…" backend="…" head_us=… connect_us=…
@@ -15,7 +15,7 @@ use super::Entry;
 /// Octets of a request line that are logged: the targets that people write fit, a flood of 16 KiB targets does not fill the disk.
 pub const REQUEST_LINE_BYTES_MAX: usize = 2048;
 
-/// Octets of `Referer` that are logged: a referer is a target of somebody's, so it is given half of one.
+/// Octets of `Referer` that are logged: half of what a target gets.
 pub const REFERER_BYTES_MAX: usize = 1024;
 
 /// Octets of `User-Agent` that are logged: those of browsers have about 120, those of crawlers up to 300.
@@ -87,7 +87,7 @@ fn assemble<const ESCAPES: bool>(out: &mut Vec<u8>, entry: &Entry<'_>) -> usize 
         piece::<ESCAPES>(out, entry.tried.as_bytes(), TRIED_BYTES_MAX);
         out.push(b'"');
     }
-    // Quoted, for a cause may be the few words of a refusal.
+    // Quoted, because a cause may be several words.
     out.extend_from_slice(b" cause=\"");
     piece::<ESCAPES>(out, entry.cause.as_bytes(), NAME_BYTES_MAX);
     out.push(b'"');

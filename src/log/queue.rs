@@ -122,7 +122,7 @@ impl Lines {
         }
     }
 
-    /// Lines were left behind by the last flush. A worker that is about to wait for long then waits for a few
+    /// Lines were left over by the last flush. A worker that is about to wait for long then waits for a few
     /// milliseconds only and flushes again, else they would come as late as its next event.
     pub fn holds_any(&self) -> bool {
         self.line_count > 0
@@ -143,7 +143,7 @@ impl Lines {
     }
 }
 
-/// The lines of one worker, taken by whoever asks for them: a log without a thread that writes it.
+/// The lines of one worker, taken by the caller: a log without a writing thread.
 #[derive(Debug)]
 pub struct Tail(Arc<Shared>);
 

@@ -114,7 +114,7 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// A writer that was not stopped writes what is queued and ends; nobody waits for it.
+    /// A writer that was not stopped writes what is queued and ends; no thread waits for it.
     fn drop(&mut self) {
         if self.thread.is_some() {
             self.tell(Order::Drain);
@@ -129,7 +129,7 @@ enum Look {
     Nothing,
 }
 
-/// Sleeps. Not a timed wait for somebody: nobody wakes the writer, so that no worker pays for a wake-up.
+/// Sleeps. No thread wakes the writer, so that no worker pays for a wake-up.
 #[expect(clippy::disallowed_methods, reason = "the writer is the one that waits by sleeping")]
 fn doze(nap: Duration) {
     thread::sleep(nap);

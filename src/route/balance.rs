@@ -79,7 +79,7 @@ pub struct Pool {
 pub struct Cursor {
     /// With equal weights, one more than the member whose turn it was last; 0: there was none.
     turn: u32,
-    /// With unequal weights, how far each member is ahead (positive) of or behind its share. Empty until it is needed.
+    /// With unequal weights, how far each member is ahead (positive) of or after its share. Empty until it is needed.
     lead: Vec<i64>,
 }
 

@@ -16,7 +16,7 @@ const EDITS: RequestEdits<'static> = RequestEdits {
 };
 const TRUSTED: RequestEdits<'static> = RequestEdits { client_trusted: true, ..EDITS };
 
-/// What Apex adds behind the fields of an untrusted client that asked for `h`.
+/// What Apex adds after the fields of an untrusted client that asked for `h`.
 const OWN: &str = "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\n";
 
 /// What an honest reader makes of a head, without its judgement: the tests say in `judged` what that would be.
@@ -98,7 +98,7 @@ fn targets() {
 
 #[test]
 fn fields_of_requests() {
-    // Name, fields that came behind `Host: h`, fields sent there, Connection line and others behind Apex's own.
+    // Name, fields that came after `Host: h`, fields sent there, Connection line and others after Apex's own.
     let cases: &[(&str, &str, &str, &str)] = &[
         ("none", "", "", ""),
         (
@@ -249,7 +249,7 @@ fn a_client_of_a_unix_socket_adds_no_address() {
 
 type Judged = fn(&mut Request<'_, '_>);
 
-/// Each: name, fields that came, judgement, fields sent in place, lines behind Apex's own.
+/// Each: name, fields that came, judgement, fields sent in place, lines after Apex's own.
 fn judged_are_written(cases: &[(&str, &str, Judged, &str, &str)]) {
     for (name, came, judged, sent, behind) in cases {
         let head = format!("POST / HTTP/1.1\r\nHost: h\r\n{came}\r\n");
@@ -559,7 +559,7 @@ fn via_and_the_name_of_the_request() {
     let believing = RequestEdits { client_trusted: true, ..NAMED };
     let passing = RequestEdits { request_id: None, ..NAMED };
     let two = "X-Request-Id: a\r\nx-request-id: b\r\n";
-    // Name, edits, what came, what of it goes on in its place, what stands behind the fields.
+    // Name, edits, what came, what of it goes on in its place, what comes after the fields.
     let cases = [
         ("none came", NAMED, "", "", MADE),
         ("a stranger's", NAMED, "X-Request-Id: a\r\n", "", MADE),

@@ -1,6 +1,6 @@
 //! Start lines read with care and without haste: those that httparse does not take (another 1.x, obs-text in the target,
 //! empty lines before) and those that are incomplete or broken, so that each gets its own answer (RFC 9112 sections 2.2,
-//! 2.3, 3 and 4). The fields behind them are still httparse's.
+//! 2.3, 3 and 4). The fields after them are still httparse's.
 
 use super::{
     BARE_LF, HEAD_TOO_LARGE, METHOD_TOO_LONG, Parsed, RESPONSE_HEAD_TOO_LARGE, RequestLine, StatusLine,
@@ -66,7 +66,7 @@ fn skip_empty_lines(bytes: &[u8]) -> Result<Option<usize>, LocalReply> {
     Err(LocalReply::bad_request("too many empty lines before the request"))
 }
 
-/// The request line at `start`, and where the fields behind it begin (RFC 9112 section 3).
+/// The request line at `start`, and where the fields after it begin (RFC 9112 section 3).
 fn request_line<'b>(
     bytes: &'b [u8],
     start: usize,
@@ -125,7 +125,7 @@ fn request_line<'b>(
     }
 }
 
-/// The status line at the front, and where the fields behind it begin (RFC 9112 section 4).
+/// The status line at the front, and where the fields after it begin (RFC 9112 section 4).
 fn status_line(bytes: &[u8]) -> Result<Option<(StatusLine<'_>, usize)>, LocalReply> {
     let malformed = LocalReply::bad_gateway("malformed status line");
     let version = match version(bytes) {

@@ -330,7 +330,7 @@ fn the_target_has_its_limit() {
         let wire = |bytes: usize| format!("GET /{} {version}\r\nHost: a\r\n\r\n", "x".repeat(bytes - 1));
         assert_eq!(status(wire(100).as_bytes(), &limits), 200);
         assert_eq!(status(wire(101).as_bytes(), &limits), 414);
-        // Incomplete heads: within the target, behind it, and before the end.
+        // Incomplete heads: within the target, after it, and before the end.
         for cut in [4 + 101, 4 + 102, 4 + 105, wire(101).len() - 1] {
             assert_eq!(status(&wire(101).as_bytes()[..cut], &limits), 414, "{cut}");
         }
