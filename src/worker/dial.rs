@@ -74,6 +74,7 @@ impl<S: System> Resources<S> {
             self.counters.backend_opened.add(1);
         }
         let Some(link) = self.links.get_mut(key) else { return Outcome::NoBackend };
+        link.is_trial = admission == Admission::Trial;
         if pool.balancing == Balancing::LeastConnections {
             link.is_counted = true;
             endpoint.begin();
@@ -103,6 +104,7 @@ impl<S: System> Resources<S> {
             endpoint: endpoint.hold(),
             user: Some(client),
             is_counted: false,
+            is_trial: false,
             bulk: false,
             deadline: Tick::NEVER,
             timer: Timer::UNSET,
@@ -151,6 +153,9 @@ impl<S: System> Resources<S> {
         if let Some(mut link) = self.links.remove(key) {
             self.wheel.cancel(&mut link.timer);
             link.stop_counting();
+            if link.is_trial {
+                link.endpoint.health.give_back(self.clock.now);
+            }
         }
     }
 
@@ -209,7 +214,16 @@ mod tests {
             let peer = listener.accept().unwrap().0;
             let (deadline, timer) = (Tick::NEVER, Timer::UNSET);
             let endpoint = endpoint.clone();
-            let link = Link { socket, endpoint, user: None, is_counted: false, bulk: false, deadline, timer };
+            let link = Link {
+                socket,
+                endpoint,
+                user: None,
+                is_counted: false,
+                is_trial: false,
+                bulk: false,
+                deadline,
+                timer,
+            };
             let key = resources.links.insert(link);
             resources.idle.park(chosen(&pool).id, key).unwrap();
             (key, peer)
@@ -219,5 +233,34 @@ mod tests {
         talking.write_all(b"nobody asked").unwrap();
         assert_eq!(resources.take_idle(endpoint.id, client), Some(quiet));
         assert_eq!((resources.take_idle(endpoint.id, client), resources.links.len()), (None, 1));
+    }
+    /// However a connection ends, by a panic of its exchange too, its endpoint counts it no more, and another trial may begin.
+    #[test]
+    fn what_a_connection_claims_of_its_endpoint_ends_with_it() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let pool = pool(&listener.local_addr().unwrap().to_string());
+        let endpoint = chosen(&pool).hold();
+        let mut worker = worker(bound(0, Ownership::Exclusive), Mailbox::default());
+        let resources = &mut worker.resources;
+        let due = Tick(1_000_000);
+        resources.clock.now = due;
+        endpoint.health.failed(Failure::Refused, Admission::Regular, Tick::default());
+        assert!(endpoint.health.claim(due));
+        endpoint.begin();
+        let socket = Stream::connect(&listener.local_addr().unwrap().into()).unwrap();
+        let link = Link {
+            socket,
+            endpoint: endpoint.clone(),
+            user: None,
+            is_counted: true,
+            is_trial: true,
+            bulk: false,
+            deadline: Tick::NEVER,
+            timer: Timer::UNSET,
+        };
+        let key = resources.links.insert(link);
+        assert!(!endpoint.health.claim(due));
+        resources.close_link(key);
+        assert_eq!((endpoint.load(), endpoint.health.claim(due)), (0, true));
     }
 }

@@ -66,7 +66,8 @@ impl<S: System> Resources<S> {
     /// An exchange ends its use of a connection, or has its answer by it: what does that say of the endpoint?
     #[cold]
     pub(super) fn judge(&mut self, active: &mut Active<S::Pipe>, link: Key) {
-        let Some(link) = self.links.get(link) else { return };
+        let Some(link) = self.links.get_mut(link) else { return };
+        link.is_trial = false;
         let endpoint = link.endpoint.clone();
         let admission = std::mem::take(&mut active.admission);
         let record = active.exchange.record();

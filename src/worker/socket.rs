@@ -63,6 +63,8 @@ pub(super) struct Link<T> {
     pub(super) user: Option<Key>,
     /// Its endpoint counts the exchange that uses it.
     pub(super) is_counted: bool,
+    /// The exchange that uses it is the endpoint's trial, and nothing is known of that yet.
+    pub(super) is_trial: bool,
     /// The last response that came by it was long.
     pub(super) bulk: bool,
     pub(super) deadline: Tick,
