@@ -521,3 +521,25 @@ fn the_pid_file_has_the_number_of_who_serves() {
     assert_eq!(apex.exit().code(), Some(0));
     assert!(!path.exists());
 }
+
+#[test]
+fn addresses_of_names_are_handed_over() {
+    let origin = origin();
+    let routes = format!(
+        "[[routes]]\nname = \"all\"\nbackends = [{{ url = \"http://localhost:{}\" }}]\n",
+        origin.addr().port()
+    );
+    let mut apex = Apex::linked(&[], "", &routes);
+    if apex.client().ask(get("/")).text() != "here" {
+        return support::say("SKIPPED: localhost does not resolve");
+    }
+    let told = |apex: &Apex| apex.stderr.all().iter().filter(|line| line.contains("localhost is ")).count();
+    said(&apex, 0, "localhost is ");
+    for _ in 0..2 {
+        let old = apex.upgrade();
+        assert_eq!(apex.client().ask(get("/")).text(), "here");
+        assert_eq!(apex.exit_of(old).code(), Some(0));
+    }
+    // What the process before knew is no news.
+    assert_eq!(told(&apex), 1);
+}

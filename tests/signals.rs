@@ -215,3 +215,28 @@ fn a_number_of_sockets_that_cannot_be_is_not_believed() {
     assert_eq!(apex.client().ask(get("/")).text(), "here");
     assert!(apex.resident_bytes() < 100 << 20);
 }
+
+#[test]
+fn a_signal_while_the_file_is_awaited_at_the_start_is_heard() {
+    let file = std::env::temp_dir().join(format!("apex-signals-{}.toml", std::process::id()));
+    make_fifo(&file);
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_apex"))
+        .arg("--config")
+        .arg(&file)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // SIGUSR1 would end it, if it were not handled yet: it is when the FIFO is opened, and from then on.
+    let writer = fs::OpenOptions::new().write(true).open(&file).unwrap();
+    for signal in [Signal::USR1, Signal::HUP, Signal::TERM] {
+        kill_process(Pid::from_child(&child), signal).unwrap();
+    }
+    let began = Instant::now();
+    let status = until("it does not end", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+    assert!(began.elapsed() < AT_ONCE);
+    drop(writer);
+    fs::remove_file(file).unwrap();
+}

@@ -2,13 +2,13 @@
 //! freeing what was in force before. Either takes a tenth of a second and more for a hundred thousand routes.
 
 use super::event::{Event, Job};
-use super::publish::prepare;
-use crate::config::{Accept, Config, Mark, Problems, Text};
+use super::publish::{Loaded, Prepared, first, prepare};
+use crate::config::{Accept, Config, Mark, Problem, Problems, Text};
 use crate::net::process;
 use crate::worker::Snapshot;
 use std::io;
 use std::panic::resume_unwind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -20,6 +20,9 @@ const LOOK_FIRST: Duration = Duration::from_millis(10);
 
 /// How seldom it is looked at last, where an exchange under way holds an old version for long.
 const LOOK_LAST: Duration = Duration::from_secs(10);
+
+/// The name of the threads that read, check and compile a file.
+pub(super) const RELOAD: &str = "reload";
 
 /// Reloads that are at work at a time. One is, unless a file system hangs: then earlier ones were given up.
 const RELOADS_MAX: usize = 4;
@@ -45,40 +48,72 @@ impl Reload {
     /// # Errors
     /// In words: no thread is left, or too many wait for the file system.
     pub(super) fn start(self, events: Sender<Event>) -> Result<(), String> {
-        if RELOADS.fetch_add(1, Ordering::Relaxed) >= RELOADS_MAX {
-            RELOADS.fetch_sub(1, Ordering::Relaxed);
-            return Err(String::from("earlier reads of the file have not ended yet"));
-        }
-        let thread = thread::Builder::new().name("reload".to_owned()).spawn(move || {
+        let at_work = AtWork::begin().ok_or("earlier reads of the file have not ended yet")?;
+        let thread = thread::Builder::new().name(RELOAD.to_owned()).spawn(move || {
+            let _at_work = at_work;
             process::step_back();
-            self.run(&events);
-            RELOADS.fetch_sub(1, Ordering::Relaxed);
+            self.run(events);
         });
-        thread.map(drop).map_err(|error| {
-            RELOADS.fetch_sub(1, Ordering::Relaxed);
-            format!("no thread is left: {error}")
-        })
+        thread.map(drop).map_err(|error| format!("no thread is left: {error}"))
     }
 
-    fn run(self, events: &Sender<Event>) {
+    fn run(self, events: Sender<Event>) {
         let text = Text::read(&self.path, Accept::Regular);
         let mark = text.mark();
         let _ = events.send(Event::FileRead(self.job));
+        let mut outcome = Outcome { job: self.job, mark, events, prepared: None };
         let parsed = parse(&text);
         drop(text);
         let prepared =
             parsed.map(|config| Box::new(prepare(config, &self.config, &self.snapshot, self.descriptors)));
-        let job = self.job;
         // The last to let go of a version would free it: that is the work of the thread that is there for it.
         drop(self);
-        let _ = events.send(Event::Compiled(job, prepared, mark));
+        outcome.prepared = Some(prepared);
+    }
+}
+
+/// Counts in [`RELOADS`] for as long as it is there.
+struct AtWork;
+
+impl AtWork {
+    fn begin() -> Option<Self> {
+        let before = RELOADS.fetch_add(1, Ordering::Relaxed);
+        let at_work = Self;
+        (before < RELOADS_MAX).then_some(at_work)
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        RELOADS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a reload came to, told when this goes: the control thread waits for it, whatever happens in the thread.
+struct Outcome {
+    job: Job,
+    mark: Option<Mark>,
+    events: Sender<Event>,
+    prepared: Option<Result<Box<Prepared>, Problems>>,
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        let prepared = self.prepared.take().unwrap_or_else(|| {
+            let what = String::from("it could not be checked: this is a bug of Apex");
+            let told = vec![Problem { place: None, what, hint: String::new() }];
+            Err(Problems { file: String::from("the file"), told, untold: 0 })
+        });
+        let _ = self.events.send(Event::Compiled(self.job, prepared, self.mark));
     }
 }
 
 /// Does some work in a thread of its own that waits behind all others, and waits for it. It is done here where no thread is left.
 fn aside<T: Send>(work: impl Fn() -> T + Sync) -> T {
     thread::scope(|scope| {
-        let apart = thread::Builder::new().name("reload".to_owned()).spawn_scoped(scope, || {
+        // By its name a panic is told to be that of a reload, or of a start.
+        let name = thread::current().name().unwrap_or(RELOAD).to_owned();
+        let apart = thread::Builder::new().name(name).spawn_scoped(scope, || {
             process::step_back();
             work()
         });
@@ -90,13 +125,21 @@ fn aside<T: Send>(work: impl Fn() -> T + Sync) -> T {
     })
 }
 
-/// Reads and checks the file, for a process that starts.
+/// Reads, checks and compiles the file of a process that starts, in a thread of its own: [`Event::Loaded`] follows. A process may be
+/// started with a pipe in place of a file.
 ///
 /// # Errors
-/// As [`crate::config::load`].
-pub fn load(path: &Path) -> (Result<Config, Problems>, Option<Mark>) {
-    let text = Text::read(path, Accept::Any);
-    (parse(&text), text.mark())
+/// In words: no thread is left.
+pub(super) fn load(path: PathBuf, descriptors: u64, events: Sender<Event>) -> Result<(), String> {
+    let thread = thread::Builder::new().name("load".to_owned()).spawn(move || {
+        let text = Text::read(&path, Accept::Any);
+        let loaded = parse(&text).map(|config| {
+            let version = first(&config, descriptors);
+            Box::new(Loaded { config, version })
+        });
+        let _ = events.send(Event::Loaded(loaded, text.mark()));
+    });
+    thread.map(drop).map_err(|error| format!("no thread is left: {error}"))
 }
 
 /// Checks a text aside.

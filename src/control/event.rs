@@ -11,7 +11,7 @@
 //! | SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU | stops until SIGCONT, as the kernel has it |
 //! | SIGKILL, and SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS | ends at once, as the kernel has it |
 
-use super::publish::Prepared;
+use super::publish::{Loaded, Prepared};
 use crate::config::{Mark, Problems};
 use crate::net::process::real_time_signals;
 use libc::{SIGPWR, SIGSTKFLT, SIGXFSZ};
@@ -60,6 +60,8 @@ pub(super) enum Event {
     Go(Result<Then, String>),
     /// No other process serves here, or not any more, and the service manager knows this one.
     Alone,
+    /// The file of a process that starts was read and compiled; with the mark of its text.
+    Loaded(Result<Box<Loaded>, Problems>, Option<Mark>),
     /// A worker has registered its listeners.
     WorkerBegun,
     /// A worker has left.

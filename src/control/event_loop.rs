@@ -144,7 +144,7 @@ impl Control<'_> {
             Event::Report => self.say_totals(),
             Event::Alone => self.tell_ready(),
             // They belong to the start.
-            Event::Go(_) | Event::WorkerBegun => {}
+            Event::Go(_) | Event::Loaded(..) | Event::WorkerBegun => {}
         }
         ControlFlow::Continue(())
     }
@@ -182,7 +182,7 @@ impl Control<'_> {
         if self.stage == Stage::Serving {
             let listen: Vec<String> = self.config.server.listen.iter().map(ToString::to_string).collect();
             let routes = self.config.routes.len();
-            self.manager.info(State::Ready(&format!("serving {routes} route(s) on {}", listen.join(", "))));
+            self.manager.tell(State::Ready(&format!("serving {routes} route(s) on {}", listen.join(", "))));
         }
     }
 

@@ -16,6 +16,5 @@ mod start;
 mod upgrade;
 mod watch;
 
-pub use background::load;
-pub use start::serve;
+pub use start::{Failure, Source, serve};
 pub use upgrade::inherit::Inherited;

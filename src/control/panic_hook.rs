@@ -1,6 +1,7 @@
 //! What a panic, which is a bug, tells the operator, and what it ends: a worker closes the connection that it served and goes on (see
-//! `worker::panic`); in any other thread it ends the process, since nothing else would do its work.
+//! `worker::panic`); a reload is refused; in any other thread it ends the process, since nothing else would do its work.
 
+use super::background::RELOAD;
 use super::report::{self, info};
 use crate::net::process::monotonic_us;
 use std::panic::PanicHookInfo;
@@ -27,6 +28,9 @@ pub(super) fn set() {
                     told(panic)
                 ));
             }
+        } else if name == RELOAD {
+            // The thread's end is told to the control thread, which refuses the reload.
+            info(format_args!("bug: {name} panicked {}", told(panic)));
         } else {
             info(format_args!("bug: {name} panicked {}", told(panic)));
             report::finish();

@@ -10,6 +10,13 @@ use std::sync::Arc;
 /// Descriptors that are never given to clients: the log, signals, the resolver, a listener and an epoll a worker.
 const DESCRIPTORS_KEPT: u64 = 128;
 
+/// The first version, and what it is made of.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) config: Config,
+    pub(super) version: Snapshot,
+}
+
 /// The first version, where `descriptors` may be open at a time.
 pub(super) fn first(config: &Config, descriptors: u64) -> Snapshot {
     publish(config, None, connections_allowed(descriptors))

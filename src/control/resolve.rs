@@ -78,7 +78,12 @@ impl Resolver {
 
     /// Resolves the names of these backends for as long as they live. What is known of a name is given to them at once; `answered`
     /// is dropped when every other name has been answered for.
-    pub(super) fn follow(&self, backends: Vec<Arc<Backend>>, answered: Arc<dyn Any + Send + Sync>) {
+    pub(super) fn follow<'a>(
+        &self,
+        backends: impl Iterator<Item = &'a Arc<Backend>>,
+        answered: Arc<dyn Any + Send + Sync>,
+    ) {
+        let backends = backends.filter(|backend| backend.needs_resolving()).cloned().collect();
         let _ = self.orders.send(Order::Follow { backends, answered });
     }
 
@@ -224,7 +229,7 @@ mod tests {
         let (events, received) = mpsc::channel();
         let follow = |hosts: &[&str], job| {
             let backends = backends(hosts);
-            resolver.follow(backends.clone(), Notice::of(&events, Event::NamesAnswered(Job(job))));
+            resolver.follow(backends.iter(), Notice::of(&events, Event::NamesAnswered(Job(job))));
             backends
         };
         let held = follow(&["silent", "bad"], 1);
@@ -246,7 +251,7 @@ mod tests {
     fn nothing_is_waited_for_without_a_name() {
         let resolver = Resolver::start(Vec::new(), Arc::new(Registry::new(0))).unwrap();
         let (events, received) = mpsc::channel();
-        resolver.follow(backends(&["127.0.0.1"]), Notice::of(&events, Event::NamesAnswered(Job(1))));
+        resolver.follow(backends(&["127.0.0.1"]).iter(), Notice::of(&events, Event::NamesAnswered(Job(1))));
         assert!(matches!(received.recv_timeout(SOON), Ok(Event::NamesAnswered(Job(1)))));
     }
 }

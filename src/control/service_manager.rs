@@ -49,7 +49,7 @@ impl ServiceManager {
     }
 
     /// Tells it.
-    pub(super) fn info(&self, state: State<'_>) {
+    pub(super) fn tell(&self, state: State<'_>) {
         let Some((socket, address)) = &self.socket else { return };
         if let Err(error) = socket.send_to_addr(text(state).as_bytes(), address) {
             info(format_args!("the service manager cannot be told: {error}"));
@@ -91,7 +91,7 @@ mod tests {
         let told = ServiceManager::at(Some(name));
         let mut octets = [0; 4096];
         let hear = |state: &State<'_>| {
-            told.info(*state);
+            told.tell(*state);
             let count = manager.recv(&mut octets).unwrap();
             String::from_utf8(octets[..count].to_vec()).unwrap()
         };
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn a_manager_that_is_not_there_is_done_without() {
         for name in [None, Some(""), Some("nonsense"), Some("/no/such/socket"), Some("@apex-nobody")] {
-            ServiceManager::at(name.map(OsStr::new)).info(State::Stopping);
+            ServiceManager::at(name.map(OsStr::new)).tell(State::Stopping);
         }
         assert!(address(OsStr::new("vsock:2:1")).is_err());
     }

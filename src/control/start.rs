@@ -1,19 +1,19 @@
 //! The proxy from its start to its end: what is started, in which order, and who watches over it.
 
-use super::background::Reclaimer;
+use super::background::{self, Reclaimer};
 use super::event::{self, Event, Job, Notice, Then};
 use super::event_loop::Control;
 use super::listeners::{Listeners, Start};
 use super::panic_hook;
 use super::pid_file::PidFile;
-use super::publish::first;
+use super::publish::{Loaded, first};
 use super::report::{self, info, warn};
 use super::resolve::{NAMES_WAIT, Resolver};
 use super::service_manager::ServiceManager;
 use super::upgrade::executable::Executable;
 use super::upgrade::inherit::{Inherited, Predecessor};
 use crate::base::{Address, Tick};
-use crate::config::{Config, Mark};
+use crate::config::{Config, Mark, Problems};
 use crate::log::writer::{Stopped, Writer};
 use crate::metrics::Registry;
 use crate::net::process;
@@ -30,38 +30,61 @@ const START: Job = Job(0);
 /// How long the PID file may take to be written, or to be removed again: on a file system that hangs it is done without.
 pub(super) const PID_FILE_WAIT: Duration = Duration::from_secs(2);
 
-/// Serves with a checked configuration until the process is told to leave. `path` is its file, which a reload reads again; `known`
-/// the mark of what was read.
+/// What a process serves with.
+#[derive(Debug)]
+pub enum Source<'a> {
+    /// A file, which a reload reads again.
+    File(&'a Path),
+    /// A configuration that was checked.
+    Checked(Box<Config>),
+}
+
+/// Why a process does not serve.
+#[derive(Debug)]
+pub enum Failure {
+    /// The file is wrong.
+    File(Problems),
+    /// Something cannot be had; in words.
+    Other(String),
+}
+
+impl From<String> for Failure {
+    fn from(words: String) -> Self {
+        Self::Other(words)
+    }
+}
+
+/// Serves until the process is told to leave.
 ///
 /// # Errors
-/// In words for the user: an address, a file or a thread that cannot be had.
-pub fn serve(
-    config: Config,
-    path: Option<&Path>,
-    known: Option<Mark>,
-    inherited: Inherited,
-) -> Result<ExitCode, String> {
+/// The file is wrong; or an address, a file or a thread cannot be had.
+pub fn serve(source: Source<'_>, inherited: Inherited) -> Result<ExitCode, Failure> {
     panic_hook::set();
     let (events, received) = mpsc::channel();
-    // Before a port is open: who finds it open may send a signal.
+    // Before anything that takes its time, and before a port is open: who finds it open may send a signal.
     event::listen_for_signals(events.clone())
         .map_err(|error| format!("signals cannot be handled: {error}"))?;
     let log = open_log()?;
+    let path = match source {
+        Source::File(path) => Some(path),
+        Source::Checked(_) => None,
+    };
     let pid_file = PidFile::new(path, events.clone());
     let mut starting = Starting { received, events, pid_file, epoch: Epoch::start(), seen: Seen::default() };
-    let result = match starting.start(config, inherited, &log) {
-        Ok(Started::Serving(serving)) => {
+    let result = match starting.start(source, inherited, &log) {
+        Ok(serving) => {
             let Starting { received, events, pid_file, epoch, .. } = starting;
-            Ok(serving.control(path, known, pid_file, epoch, (events, received)).run())
+            Ok(serving.control(path, pid_file, epoch, (events, received)).run())
         }
-        Ok(Started::ToldToLeave) => {
+        Err(Stop::ToldToLeave) => {
             info(format_args!("left before anything was served"));
             starting.clean_up();
             Ok(ExitCode::SUCCESS)
         }
-        Err(words) => {
+        Err(Stop::Failed(failure)) => {
             starting.clean_up();
-            return Err(words);
+            report::finish();
+            return Err(failure);
         }
     };
     if log.stop() == Stopped::Abandoned {
@@ -83,6 +106,9 @@ struct Starting {
 /// What has been heard so far.
 #[derive(Default)]
 struct Seen {
+    loaded: Option<Result<Box<Loaded>, Problems>>,
+    /// Of the text that was loaded.
+    mark: Option<Mark>,
     workers_begun: usize,
     names_answered: bool,
     pid_file: Option<Result<(), String>>,
@@ -93,21 +119,22 @@ struct Seen {
     alone: bool,
 }
 
-/// How a start ended.
-enum Started {
-    Serving(Box<Serving>),
-    ToldToLeave,
-}
-
 /// Why a start does not go on.
 enum Stop {
     ToldToLeave,
-    Failed(String),
+    Failed(Failure),
+}
+
+impl<F: Into<Failure>> From<F> for Stop {
+    fn from(failure: F) -> Self {
+        Self::Failed(failure.into())
+    }
 }
 
 /// What was started.
 struct Serving {
     config: Config,
+    known: Option<Mark>,
     shared: Arc<Shared>,
     resolver: Resolver,
     registry: Arc<Registry>,
@@ -119,20 +146,26 @@ struct Serving {
 }
 
 impl Starting {
-    fn start(&mut self, config: Config, inherited: Inherited, log: &Writer) -> Result<Started, String> {
+    fn start(
+        &mut self,
+        source: Source<'_>,
+        inherited: Inherited,
+        log: &Writer,
+    ) -> Result<Box<Serving>, Stop> {
         let Inherited { passed, names, predecessor } = inherited;
         let program = Executable::of_this_process();
         let descriptors = process::raise_descriptor_limit();
+        let (Loaded { config, version }, known) = self.load(source, descriptors)?;
         let count = match config.server.workers {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             count => count,
         };
         let registry = Arc::new(Registry::new(count));
-        let shared = Arc::new(Shared::new(first(&config, descriptors)));
+        let shared = Arc::new(Shared::new(version));
         let resolver = Resolver::start(names, Arc::clone(&registry))
             .map_err(|error| format!("names cannot be resolved: {error}"))?;
-        let backends = shared.snapshot.load().table.backends().cloned().collect();
-        resolver.follow(backends, Notice::of(&self.events, Event::NamesAnswered(START)));
+        let answered = Notice::of(&self.events, Event::NamesAnswered(START));
+        resolver.follow(shared.snapshot.load().table.backends(), answered);
         let asked: Vec<Address> = passed.iter().map(|one| one.asked.clone()).collect();
         let Start { listeners, by_worker, unwanted } =
             Listeners::start(&config.server.listen, passed, count)?;
@@ -143,6 +176,7 @@ impl Starting {
         }
         let serving = Serving {
             config,
+            known,
             shared,
             resolver,
             registry,
@@ -152,10 +186,25 @@ impl Starting {
             program,
             descriptors,
         };
-        match self.go_on(&serving, predecessor, &asked, unwanted) {
-            Ok(()) => Ok(Started::Serving(Box::new(serving))),
-            Err(Stop::ToldToLeave) => Ok(Started::ToldToLeave),
-            Err(Stop::Failed(words)) => Err(words),
+        self.go_on(&serving, predecessor, &asked, unwanted)?;
+        Ok(Box::new(serving))
+    }
+
+    /// Reads, checks and compiles the file.
+    fn load(&mut self, source: Source<'_>, descriptors: u64) -> Result<(Loaded, Option<Mark>), Stop> {
+        let path = match source {
+            Source::File(path) => path.to_path_buf(),
+            Source::Checked(config) => {
+                let version = first(&config, descriptors);
+                return Ok((Loaded { config: *config, version }, None));
+            }
+        };
+        background::load(path, descriptors, self.events.clone())?;
+        self.await_that(Tick::NEVER, |seen| seen.loaded.is_some())?;
+        match self.seen.loaded.take() {
+            Some(Ok(loaded)) => Ok((*loaded, self.seen.mark)),
+            Some(Err(problems)) => Err(Stop::Failed(Failure::File(problems))),
+            None => Err(Stop::ToldToLeave),
         }
     }
 
@@ -170,10 +219,10 @@ impl Starting {
         let count = serving.workers.len();
         self.await_that(Tick::NEVER, |seen| seen.workers_begun == count)?;
         if !self.await_that(self.in_time(PID_FILE_WAIT), |seen| seen.pid_file.is_some())? {
-            return Err(Stop::Failed(String::from("the PID file cannot be written: its file system hangs")));
+            return Err(String::from("the PID file cannot be written: its file system hangs").into());
         }
         if let Some(Err(words)) = self.seen.pid_file.take() {
-            return Err(Stop::Failed(words));
+            return Err(words.into());
         }
         let silent = self.in_time(NAMES_WAIT);
         if !self.await_that(silent, |seen| seen.names_answered)? {
@@ -211,11 +260,11 @@ impl Starting {
 
     /// Waits until the process before lets this one accept.
     fn take_over(&mut self, predecessor: &Predecessor, unwanted: Vec<usize>) -> Result<Then, Stop> {
-        predecessor.ready(unwanted, &self.events).map_err(Stop::Failed)?;
+        predecessor.ready(unwanted, &self.events)?;
         // Told to leave, this one is of no use: the process before serves on.
         let told = |stop| match stop {
-            Stop::ToldToLeave => Stop::Failed(String::from("told to leave before anything was served")),
-            Stop::Failed(words) => Stop::Failed(words),
+            Stop::ToldToLeave => Stop::from(String::from("told to leave before anything was served")),
+            Stop::Failed(failure) => Stop::Failed(failure),
         };
         self.await_that(Tick::NEVER, |seen| seen.go.is_some()).map_err(told)?;
         Ok(self.seen.go.take().unwrap_or(Then::Serve))
@@ -285,11 +334,12 @@ impl Starting {
                 }
             }
             Event::Go(Ok(then)) => seen.go = Some(then),
-            Event::Go(Err(words)) => return Err(Stop::Failed(words)),
+            Event::Go(Err(words)) => return Err(words.into()),
+            Event::Loaded(loaded, mark) => (seen.loaded, seen.mark) = (Some(loaded), mark),
             Event::Reload => seen.reload = true,
             Event::Leave => return Err(Stop::ToldToLeave),
             Event::WorkerLeft { number, .. } => {
-                return Err(Stop::Failed(format!("worker {number} stopped unexpectedly")));
+                return Err(format!("worker {number} stopped unexpectedly").into());
             }
             Event::Upgrade => info(format_args!("no upgrade: this process does not serve yet")),
             Event::Alone => seen.alone = true,
@@ -324,14 +374,13 @@ impl Serving {
     fn control(
         self,
         path: Option<&Path>,
-        known: Option<Mark>,
         pid_file: PidFile,
         epoch: Epoch,
         (events, received): (Sender<Event>, Receiver<Event>),
     ) -> Control<'_> {
         Control {
             path,
-            known,
+            known: self.known,
             config: Arc::new(self.config),
             shared: self.shared,
             resolver: self.resolver,

@@ -18,7 +18,7 @@ impl Control<'_> {
         match self.stage {
             Stage::Serving => {
                 self.give_up_upgrade();
-                self.manager.info(State::Stopping);
+                self.manager.tell(State::Stopping);
                 let delay = self.config.server.shutdown_delay;
                 if delay.is_zero() {
                     self.leave(Reason::Told);

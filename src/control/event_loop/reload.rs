@@ -108,7 +108,7 @@ impl Control<'_> {
             return info(format_args!("the demo has no file to reload"));
         };
         if self.stage == Stage::Serving {
-            self.manager.info(State::Reloading);
+            self.manager.tell(State::Reloading);
         }
         let job = self.next_job();
         let started = background::Reload {
@@ -149,17 +149,20 @@ impl Control<'_> {
         prepared: Result<Box<Prepared>, Problems>,
         mark: Option<Mark>,
     ) {
-        let until = self.in_time(NAMES_WAIT);
-        let Some(reload) = self.reload_of(job) else { return };
+        if self.reload_of(job).is_none() {
+            return;
+        }
+        self.known = mark;
         match prepared {
             Ok(prepared) => {
-                let backends = prepared.version.table.backends().cloned().collect();
-                reload.step = Step::Naming { prepared, until };
-                self.known = mark;
-                self.resolver.follow(backends, Notice::of(&self.events, Event::NamesAnswered(job)));
+                let answered = Notice::of(&self.events, Event::NamesAnswered(job));
+                self.resolver.follow(prepared.version.table.backends(), answered);
+                let until = self.in_time(NAMES_WAIT);
+                if let Some(reload) = self.reload_of(job) {
+                    reload.step = Step::Naming { prepared, until };
+                }
             }
             Err(problems) => {
-                self.known = mark;
                 info_text(problems.to_string());
                 self.refuse("the table in force stays");
             }
@@ -293,7 +296,7 @@ impl Control<'_> {
         let words = format!("{path} was not reloaded: {words}");
         warn(format_args!("{words}"));
         if self.stage == Stage::Serving {
-            self.manager.info(State::Ready(&words));
+            self.manager.tell(State::Ready(&words));
         }
         self.go_on_from(&reload);
     }

@@ -59,7 +59,7 @@ impl Control<'_> {
             Progress::Done => {
                 if let Some((number, unwanted)) = upgrade.done() {
                     self.listeners.hand_over(&unwanted);
-                    self.manager.info(State::Replaced(number));
+                    self.manager.tell(State::Replaced(number));
                     upgrade.release();
                     self.registry.process.upgrades_done.add(1);
                     self.leave(Reason::Replaced(number));
