@@ -357,3 +357,25 @@ fn without_a_descriptor_for_a_pipe_content_passes_all_the_same() {
         assert_eq!(apex.pipes(), pipes, "a pipe was had");
     }
 }
+
+/// Heads of 250 KB that do not end want more memory than there is: clients are closed, and the process stays.
+#[test]
+fn a_process_without_memory_closes_clients_and_serves_others() {
+    let origin = echo();
+    let server = "workers = 1\nhead_bytes_max = 262144\ntarget_bytes_max = 1024";
+    let mut apex = Apex::with(server, &route("all", "", &[origin.local_addr()]));
+    assert_eq!(apex.client().ask(get("/")).status(), 200);
+    apex.leave_memory(16 << 20);
+    let head = format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {}", "a".repeat(250_000));
+    // An arena of glibc has 64 MiB of addresses from its beginning: more than fit into those and the rest.
+    let mut clients: Vec<Wire> = (0..600).map(|_| apex.client()).collect();
+    let closed = clients.iter_mut().filter_map(|client| (!client.try_send(&head)).then_some(())).count();
+    assert!(!apex.has_ended());
+    drop(clients);
+    until("an answer when there is memory again", || {
+        let mut client = apex.client();
+        let sent = client.try_send(get("/"));
+        client.try_head().filter(|head| sent && head.start.contains(" 200 ")).map(drop)
+    });
+    assert!(!apex.has_ended(), "{closed} were closed");
+}

@@ -127,6 +127,16 @@ impl<T> SlotMap<T> {
         self.slab.len() - 1
     }
 
+    /// The next entry makes it grow.
+    pub fn is_full(&self) -> bool {
+        self.slab.len() == self.slab.capacity()
+    }
+
+    /// Octets that it takes, those of its free slots among them.
+    pub fn bytes(&self) -> usize {
+        self.slab.capacity() * size_of::<Entry<T>>()
+    }
+
     /// There is no entry.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

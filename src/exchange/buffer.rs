@@ -21,6 +21,9 @@ const FREE_MAX: usize = 256;
 /// Buffers that are not worth a look at what was needed: what a few clients take.
 const FREE_BASE: usize = 32;
 
+/// Free buffers at the beginning of a step that reads: more than any step takes.
+const RESERVE: usize = 4;
+
 /// Small buffers that a worker keeps, two of them for each request that waits: as much memory as in half as many others.
 const SMALL_FREE_MAX: usize = 4 * FREE_MAX;
 
@@ -56,6 +59,17 @@ impl Default for Buffers {
 }
 
 impl Buffers {
+    /// Sees to it that there are enough free buffers for one step, in which none can be refused; false where there is no memory for
+    /// them.
+    #[inline]
+    pub fn keep_reserve(&mut self) -> bool {
+        while self.free.len() < RESERVE {
+            let Some(buffer) = allocate(BUFFER_BYTES) else { return false };
+            self.free.give(buffer);
+        }
+        true
+    }
+
     /// An empty buffer with room for [`BUFFER_BYTES`].
     pub fn take(&mut self) -> Vec<u8> {
         self.free.take().unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
@@ -74,8 +88,9 @@ impl Buffers {
         if self.large_used == LARGE_USED_MAX {
             return None;
         }
+        let large = self.large.take().or_else(allocate_large)?;
         self.large_used += 1;
-        Some(self.large.take().unwrap_or_else(allocate_large))
+        Some(large)
     }
 
     /// Large buffers in use.
@@ -129,13 +144,20 @@ impl Buffers {
     }
 }
 
-fn allocate_large() -> Vec<u8> {
-    let bytes: Vec<u8> = Vec::with_capacity(LARGE_BYTES);
+/// An empty buffer, if the system has memory for it.
+fn allocate(capacity: usize) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(capacity).ok()?;
+    Some(bytes)
+}
+
+fn allocate_large() -> Option<Vec<u8>> {
+    let bytes = allocate(LARGE_BYTES)?;
     if !lies_badly(bytes.as_ptr().addr()) {
-        return bytes;
+        return Some(bytes);
     }
     // The other place is another one: the first is not free yet.
-    Vec::with_capacity(LARGE_BYTES)
+    allocate(LARGE_BYTES)
 }
 
 /// Memory that begins within a few octets of a page's start, but not there: what the kernel copies mostly begins at one, and a
@@ -225,7 +247,8 @@ impl Buffer {
     /// Moves the little that it holds into memory of that size, so that waiting for more costs no whole buffer.
     pub(super) fn shrink(&mut self, buffers: &mut Buffers) {
         if self.bytes.capacity() == BUFFER_BYTES && self.len() <= SHRINKS_MAX {
-            let few = self.unread().to_vec();
+            let Some(mut few) = allocate(self.len()) else { return };
+            few.extend_from_slice(self.unread());
             self.reclaim(buffers);
             self.bytes = few;
         }
@@ -246,7 +269,7 @@ impl Buffer {
 
     /// Moves what a large buffer holds into one of the usual size, where it fits: it is to wait, and others are not to.
     pub(super) fn narrow(&mut self, buffers: &mut Buffers) {
-        if self.is_large && self.len() <= BUFFER_BYTES {
+        if self.is_large && self.len() <= BUFFER_BYTES && buffers.keep_reserve() {
             let mut bytes = buffers.take();
             bytes.extend_from_slice(self.unread());
             self.reclaim(buffers);
@@ -254,7 +277,8 @@ impl Buffer {
         }
     }
 
-    /// To read into: what was taken is forgotten, and where no room is left the buffer grows up to `len_max` octets.
+    /// To read into: what was taken is forgotten, and where no room is left the buffer grows up to `len_max` octets. No room is left
+    /// where the system has no memory for that.
     pub(super) fn open_for_read(&mut self, buffers: &mut Buffers, len_max: usize) -> &mut Vec<u8> {
         if self.start > 0 {
             self.bytes.copy_within(self.start.., 0);
@@ -269,7 +293,7 @@ impl Buffer {
         let bytes = &mut self.bytes;
         if bytes.len() == bytes.capacity() {
             let grown = (bytes.capacity() * 2).min(len_max).max(bytes.len() + 1);
-            bytes.reserve_exact(grown - bytes.len());
+            let _ = bytes.try_reserve_exact(grown - bytes.len());
         }
         bytes
     }

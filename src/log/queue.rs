@@ -128,6 +128,17 @@ impl Lines {
         self.line_count > 0
     }
 
+    /// Frees the emptied batches of all workers, and moves its own, if it is empty: after a peak they lie above what the peak took, and
+    /// keep the allocator from giving that back.
+    pub fn trim(&mut self) {
+        while self.shared.empty.pop().is_some() {}
+        if !self.holds_any() {
+            // Taken before the other is freed, it could not lie where that is.
+            self.batch = Vec::new();
+            self.batch = empty_batch();
+        }
+    }
+
     /// Puts the batch into the queue, or drops and counts its lines where that is full. The batch is empty then.
     fn hand_over(&mut self) {
         let lines = mem::take(&mut self.line_count);
@@ -207,6 +218,21 @@ mod tests {
         lines.flush();
         assert_eq!(lines.line().as_ptr(), place);
         assert!(lines.line().is_empty());
+    }
+
+    #[test]
+    fn after_a_peak_no_emptied_batch_is_kept() {
+        let (shared, mut lines) = ends();
+        for _ in 0..EMPTY_BATCHES_MAX {
+            shared.give_back(empty_batch());
+        }
+        lines.line().extend_from_slice(b"held\n");
+        lines.trim();
+        assert!(shared.empty.is_empty() && lines.holds_any());
+        lines.flush();
+        assert_eq!(shared.take().unwrap(), b"held\n");
+        lines.trim();
+        assert_eq!(lines.line().capacity(), BATCH_BYTES_ROOM);
     }
 
     #[test]

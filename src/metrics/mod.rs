@@ -109,6 +109,8 @@ counters! {
     connections_accepted,
     /// Client connections closed, by whichever end.
     connections_closed,
+    /// Client connections closed because the system had no memory for them, or no place in epoll.
+    connections_refused,
     /// Exchanges that ended, in whatever way.
     exchanges_finished,
     /// Exchanges whose response was cut short, so that the client could tell.

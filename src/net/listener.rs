@@ -21,6 +21,31 @@ use std::sync::Arc;
 /// cuts the number down to `net.core.somaxconn`.
 pub const BACKLOG: i32 = 4096;
 
+/// Errors of a connection that failed while it waited, which accept(2) passes on: the next connection may be accepted at once.
+const ERRORS_OF_CONNECTIONS: [Errno; 11] = [
+    Errno::CONNABORTED,
+    Errno::CONNRESET,
+    Errno::NETDOWN,
+    Errno::PROTO,
+    Errno::NOPROTOOPT,
+    Errno::HOSTDOWN,
+    Errno::NONET,
+    Errno::HOSTUNREACH,
+    Errno::OPNOTSUPP,
+    Errno::NETUNREACH,
+    // A firewall forbids this one.
+    Errno::PERM,
+];
+
+/// `ConnectionAborted` for an error of one connection, else the error as it is.
+fn accept_error(errno: Errno) -> io::Error {
+    if ERRORS_OF_CONNECTIONS.contains(&errno) {
+        io::ErrorKind::ConnectionAborted.into()
+    } else {
+        errno.into()
+    }
+}
+
 /// A listening socket, nonblocking and close-on-exec.
 #[derive(Debug)]
 pub struct Listener {
@@ -143,14 +168,14 @@ impl Listener {
     /// Takes a connection that waits (accept4(2)).
     ///
     /// # Errors
-    /// `WouldBlock` where none waits; the client left meanwhile; no descriptor is left.
+    /// `WouldBlock` where none waits; `ConnectionAborted` where the one that waited failed; no descriptor is left.
     pub fn accept(&self) -> io::Result<(Stream, Peer)> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         if self.family == Family::Unix {
-            let socket = rustix::net::accept_with(&self.socket, flags)?;
+            let socket = rustix::net::accept_with(&self.socket, flags).map_err(accept_error)?;
             return Ok((Stream::new(socket, Family::Unix), Peer::Unix));
         }
-        let (socket, address) = rustix::net::acceptfrom_with(&self.socket, flags)?;
+        let (socket, address) = rustix::net::acceptfrom_with(&self.socket, flags).map_err(accept_error)?;
         let address = address.ok_or(io::ErrorKind::ConnectionAborted)?;
         let peer = SocketAddr::try_from(address).map_err(|_| io::ErrorKind::ConnectionAborted)?.ip();
         // It has begun to pace, and keeps some of that: it is spared most of it, where a listener's choice spares all.
@@ -314,6 +339,28 @@ mod tests {
             }
             assert!(asking.join().unwrap());
         });
+    }
+
+    #[test]
+    fn errors_of_one_connection_are_told_from_those_of_the_system() {
+        let kind = |errno: i32| accept_error(Errno::from_raw_os_error(errno)).kind();
+        for errno in [
+            libc::ECONNABORTED,
+            libc::ENETDOWN,
+            libc::EPROTO,
+            libc::ENOPROTOOPT,
+            libc::EHOSTDOWN,
+            libc::ENONET,
+            libc::EHOSTUNREACH,
+            libc::EOPNOTSUPP,
+            libc::ENETUNREACH,
+            libc::EPERM,
+        ] {
+            assert_eq!(kind(errno), io::ErrorKind::ConnectionAborted, "{errno}");
+        }
+        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EAGAIN, libc::EINTR] {
+            assert_ne!(kind(errno), io::ErrorKind::ConnectionAborted, "{errno}");
+        }
     }
 
     #[test]

@@ -106,7 +106,7 @@ pub trait System {
     /// Takes a connection that waits at a listener.
     ///
     /// # Errors
-    /// `WouldBlock` where none waits; the client left meanwhile; no descriptor is left.
+    /// `WouldBlock` where none waits; `ConnectionAborted` where the one that waited failed; no descriptor is left.
     fn accept(&mut self, listener: &Self::Listener) -> io::Result<(Self::Stream, Peer)>;
 
     /// Begins to connect and does not wait: whether it worked, the first write tells.

@@ -3,10 +3,10 @@
 use super::client::Client;
 use super::listen_group::{Bound, ListenChange, ListenGroup, Ownership};
 use super::reactor::Worker;
-use super::resources::{LAST_CALL, OperatorLine};
+use super::resources::{LAST_CALL, OUT_OF_MEMORY, OperatorLine};
 use super::socket::{Listener, ListenerState};
 use super::token::Kind;
-use crate::base::Tick;
+use crate::base::{Tick, has_room_for};
 use crate::net::System;
 use crate::net::system::Peer;
 use std::io;
@@ -28,6 +28,9 @@ const HANDSHAKE_WAIT: Duration = Duration::from_millis(300);
 
 /// Who waits at a listener that is to close is served. Where they never cease to come, it closes after so long.
 const ENDING_MAX: Duration = Duration::from_secs(5);
+
+/// What there is to be had before the table of clients doubles: it holds the old one meanwhile, and other tables grow with it.
+const GROWTH_FACTOR: usize = 4;
 
 impl<S: System> Worker<S> {
     /// Accepts from a socket from now on.
@@ -138,14 +141,21 @@ impl<S: System> Worker<S> {
             {
                 return self.pause(index, "the limit of client connections is reached");
             }
+            if self.clients.is_full() && !has_room_for(GROWTH_FACTOR * self.clients.bytes()) {
+                return self.pause(index, OUT_OF_MEMORY);
+            }
             match self.resources.system.accept(&self.listeners[index].socket) {
                 Ok((stream, peer)) => self.welcome(stream, peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.listeners[index].ready = false;
                     return;
                 }
-                // The client left while it waited (accept(2) asks to treat these like EAGAIN and go on).
-                Err(error) if is_the_clients(&error) => {}
+                // The connection failed while it waited: accept(2) asks to go on.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+                    ) => {}
                 Err(error) => return self.pause(index, &error.to_string()),
             }
         }
@@ -163,9 +173,9 @@ impl<S: System> Worker<S> {
     fn welcome(&mut self, mut stream: S::Stream, peer: Peer) {
         let trusted = self.resources.local.trusted.iter().any(|network| network.contains(peer));
         let key = self.clients.next_key();
-        if self.resources.system.register(&mut stream, key).is_err() {
+        if let Err(error) = self.resources.system.register(&mut stream, key) {
             // Without a place in epoll it could never be served.
-            return;
+            return self.resources.refused(format_args!("epoll has no place: {error}"));
         }
         let mut client = Client::new(stream, peer, trusted);
         client.over_limit =
@@ -178,13 +188,6 @@ impl<S: System> Worker<S> {
         self.shared.connections.fetch_add(1, Ordering::Relaxed);
         self.resources.counters.connections_accepted.add(1);
     }
-}
-
-fn is_the_clients(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionReset
-    )
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@ use super::client::{Active, Client};
 use super::dial::connect_failure;
 use super::failures::tried;
 use super::reactor::Worker;
-use super::resources::Resources;
+use super::resources::{HEADROOM_BYTES, OUT_OF_MEMORY, Resources};
 use super::socket::Link;
-use crate::base::Key;
-use crate::base::SlotMap;
-use crate::base::Tick;
-use crate::exchange::{ANY_BYTES, AccessLog, Cause, Outcome, Release, Side, Step};
+use crate::base::{Key, SlotMap, Tick, has_room_for};
+use crate::exchange::{
+    ANY_BYTES, AccessLog, BUFFER_BYTES, Cause, LARGE_BYTES, Outcome, Readiness, Release, Side, Step,
+};
 use crate::http::head::Persistence;
 use crate::log::{self, Entry};
 use crate::net::System;
@@ -190,8 +190,16 @@ impl<S: System> Resources<S> {
     fn read(&mut self, client: &Client<S>, active: &mut Active<S::Pipe>, side: Side) -> Outcome {
         let link = active.link;
         let Active { exchange, local, .. } = active;
+        let has_reserve = self.buffers.keep_reserve();
         let bytes = exchange.incoming(side, &mut self.buffers, &local.settings);
         let room = bytes.capacity() - bytes.len();
+        // A long head is written anew when it goes on.
+        let is_long = !matches!(bytes.capacity(), BUFFER_BYTES | LARGE_BYTES);
+        if !has_reserve || room == 0 || (is_long && !has_room_for(HEADROOM_BYTES + 4 * bytes.capacity())) {
+            self.refused(format_args!("{OUT_OF_MEMORY}"));
+            exchange.ready(Side::Client, Readiness { gone: true, ..Readiness::default() });
+            return Outcome::Blocked;
+        }
         let socket = match side {
             Side::Client => &client.socket,
             Side::Backend => match link.and_then(|link| self.links.get(link)) {

@@ -186,6 +186,31 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_failed_while_it_waited_pauses_nothing() {
+        let (mut worker, address) = serving();
+        let _client = client(address, b"");
+        worker.resources.system.accept_errors.push_back(libc::ECONNABORTED);
+        worker.accept_more();
+        assert_eq!((worker.clients.len(), worker.listeners[0].paused), (1, false));
+        // What the system lacks does.
+        worker.listeners[0].ready = true;
+        worker.resources.system.accept_errors.push_back(libc::EMFILE);
+        worker.resources.warned_at = Some(worker.resources.clock.now);
+        worker.accept_more();
+        assert!(worker.listeners[0].paused);
+    }
+
+    #[test]
+    fn a_client_that_cannot_be_registered_is_closed_and_counted() {
+        let (mut worker, address) = serving();
+        let mut client = client(address, b"");
+        worker.resources.system.refuses_to_register = true;
+        worker.resources.warned_at = Some(worker.resources.clock.now);
+        assert_eq!(await_octets(&mut worker, &mut client), b"");
+        assert_eq!((worker.clients.len(), worker.resources.counters.connections_refused.get()), (0, 1));
+    }
+
+    #[test]
     fn what_came_while_the_process_was_stopped_is_served_and_not_timed_out() {
         let (mut worker, address) = serving();
         let mut slow = client(address, b"GET / HTTP/1.1\r\n");

@@ -7,7 +7,7 @@ use super::failures::EndpointChanges;
 use super::idle::Idle;
 use super::listen_group::{Bound, ListenChange, Mailbox};
 use super::pipes::Pipes;
-use super::resources::{Report, Resources, SPARES_BASE, SPARES_MAX};
+use super::resources::{OUT_OF_MEMORY, Report, Resources, SPARES_BASE, SPARES_MAX};
 use super::shared::{Phase, Shared, Snapshot};
 use super::socket::Listener;
 use super::token::Kind;
@@ -375,6 +375,10 @@ impl<S: System> Worker<S> {
                     client.readiness.gone |= readiness.gone;
                     if !(readiness.readable || readiness.read_closed || readiness.gone) {
                         return;
+                    }
+                    if !self.resources.has_memory() {
+                        self.resources.refused(format_args!("{OUT_OF_MEMORY}"));
+                        return self.close_client(key);
                     }
                 }
                 self.serve(key);

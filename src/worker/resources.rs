@@ -10,7 +10,7 @@ use super::shared::{Phase, Snapshot};
 use super::socket::Link;
 use super::trim::TcacheFloor;
 use super::wheel::Wheel;
-use crate::base::{Key, SlotMap};
+use crate::base::{Key, SlotMap, has_room_for};
 use crate::base::{ObjectPool, Random, Tick};
 use crate::exchange::{Buffers, Env, Serving, Side};
 use crate::log::queue::Lines;
@@ -32,6 +32,12 @@ pub(super) const SPARES_BASE: usize = 32;
 /// A client that is at rest when the process leaves, that connects meanwhile, or beyond the allowed number, has so long to send its
 /// request.
 pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// The system has no memory to give.
+pub(super) const OUT_OF_MEMORY: &str = "out of memory";
+
+/// Memory that is to be had where a new exchange is begun, or a long head read: more than anything takes that cannot be refused.
+pub(super) const HEADROOM_BYTES: usize = 256 * 1024;
 
 /// Microseconds between two troubles that a worker tells of.
 const COMPLAINT_PAUSE_US: u64 = 1_000_000;
@@ -147,6 +153,18 @@ impl<S: System> Resources<S> {
     pub(super) fn begin_cursors(&mut self) {
         self.cursors.clear();
         self.cursors.resize(self.local.table.cursors(), Cursor::default());
+    }
+
+    /// Is there memory for another exchange and what comes with it? Asked where none is in store.
+    pub(super) fn has_memory(&self) -> bool {
+        !self.spares.is_empty() || has_room_for(HEADROOM_BYTES)
+    }
+
+    /// A client connection is closed because the system has nothing to serve it with.
+    #[cold]
+    pub(super) fn refused(&mut self, reason: std::fmt::Arguments<'_>) {
+        self.counters.connections_refused.add(1);
+        self.warn(format_args!("a client is closed: {reason}"));
     }
 
     /// Tells the operator of a trouble; what comes soon after another is not told.

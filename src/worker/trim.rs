@@ -108,6 +108,7 @@ impl<S: System> Worker<S> {
         self.due.shrink_to(mapped::<Key>());
         self.queue.shrink_to(mapped::<Key>());
         if resources.spares.trim() | resources.buffers.trim() {
+            resources.lines.trim();
             resources.tcache_floor.exchange();
             // Moved a second time, they lie below what the first time left.
             resources.idle.trim();

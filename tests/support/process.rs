@@ -132,10 +132,21 @@ impl Apex {
 
     /// Resident memory, octets.
     pub fn resident_bytes(&self) -> usize {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, kind: &str) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.number())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let line = status.lines().find(|line| line.starts_with(kind)).unwrap();
         let kibibytes: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
         kibibytes * 1024
+    }
+
+    /// Leaves it so many octets of memory to ask for from now on, within those regions that it has not asked for.
+    pub fn leave_memory(&self, octets: usize) {
+        let limit = (self.memory("VmSize:") + octets) as u64;
+        let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
+        prlimit(Some(self.pid()), Resource::As, limit).unwrap();
     }
 
     /// Open sockets of the network, listeners among them, each once: of a listener there are two descriptors, a worker's and the
