@@ -101,7 +101,13 @@ impl Exchange {
                 self.refuse(HEAD_SLOW, env);
             }
             Stage::Relay if self.course.is_connecting() && self.course.answer() == Answer::Awaited => {
-                self.backend_unreachable(Failure::ConnectTimeout, env);
+                let policy = self.policy(env.settings);
+                if env.now >= self.active.after(policy.connect_timeout.min(policy.timeout)) {
+                    self.backend_unreachable(Failure::ConnectTimeout, env);
+                } else {
+                    // The tries before took the time that this one lacked.
+                    self.refuse(CONNECT_TIMEOUT, env);
+                }
             }
             Stage::Relay if self.course.answer() == Answer::Begun => {
                 if self.response.holds() {

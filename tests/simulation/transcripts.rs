@@ -2,6 +2,7 @@
 
 mod late;
 mod slow;
+mod tries;
 
 use super::surroundings::{DATE, Surroundings, asked};
 use apex::exchange::{Exchange, Outcome, Readiness, Release, Side, Step};
