@@ -1,6 +1,6 @@
-//! Clients with much to do take turns, so that those with little wait for none of them.
+//! Exchanges with much to do take turns, so that those with little wait for none of them.
 //!
-//! A client of which an event tells is served at once, within a small budget. One that exceeds it, or that moved much when it was last
+//! An exchange of which an event tells is served at once, within a small budget. One that exceeds it, or that moved much when it was last
 //! served, goes to a queue instead, and each turn of the worker serves a few of that queue only: then the next poll tells who is
 //! new. So a small request waits for a few hundred microseconds of other clients' content, however many of them there are.
 //! Figures: docs/performance.md.
@@ -31,26 +31,26 @@ pub(super) const BUSY_COST: usize = 64 * 1024;
 const TURN_COST_MAX: usize = 1024 * 1024;
 
 impl<S: System> Worker<S> {
-    /// An event told of a client that has an exchange, or its time to gather is over.
+    /// An event told of an end of an exchange, or its time to gather is over.
     pub(super) fn serve(&mut self, key: Key) {
-        let Some(client) = self.clients.get_mut(key) else { return };
-        if client.is_busy {
-            if !std::mem::replace(&mut client.queued, true) {
+        let Some(active) = self.exchanges.get_mut(key) else { return };
+        if active.is_busy {
+            if !std::mem::replace(&mut active.queued, true) {
                 self.queue.push_back(key);
             }
-        } else if !client.queued {
+        } else if !active.queued {
             self.event_cost += self.drive(key, EVENT_COST_MAX);
         }
     }
 
-    /// Serves clients of the queue, those first that wait longest.
+    /// Serves exchanges of the queue, those first that wait longest.
     pub(super) fn serve_queue(&mut self) {
         let mut left = std::mem::take(&mut self.event_cost).max(TURN_COST_MAX);
         while left > 0
             && let Some(key) = self.queue.pop_front()
         {
-            let Some(client) = self.clients.get_mut(key) else { continue };
-            client.queued = false;
+            let Some(active) = self.exchanges.get_mut(key) else { continue };
+            active.queued = false;
             let cost = self.drive(key, QUEUED_COST_MAX);
             left = left.saturating_sub(cost);
             self.stint_cost += cost;
@@ -61,8 +61,8 @@ impl<S: System> Worker<S> {
                 continue;
             }
             let spent = std::mem::take(&mut self.stint_cost);
-            if let Some(client) = self.clients.get_mut(key) {
-                client.is_busy = has_more || (client.active.is_some() && spent >= BUSY_COST);
+            if let Some(active) = self.exchanges.get_mut(key) {
+                active.is_busy = has_more || spent >= BUSY_COST;
             }
         }
     }

@@ -1,18 +1,13 @@
-//! A client connection as a worker holds it: small at rest, with an exchange while there is one.
+//! A client connection as a worker holds it: small at rest, and the client's end of an exchange while there is one.
 
-use super::pipes::Pipes;
-use super::shared::Snapshot;
-use super::wheel::Timer;
-use crate::base::Key;
-use crate::base::Tick;
-use crate::base::UNIX_PREFIX;
-use crate::exchange::{ANY_BYTES, Exchange, Readiness, Side};
+use super::client_end::{ClientEnd, Identity};
+use super::wheel::{Timer, Wheel};
+use crate::base::{Key, Tick, UNIX_PREFIX};
+use crate::exchange::Readiness;
 use crate::net::System;
 use crate::net::system::Peer;
-use crate::route::health::Admission;
 use std::fmt::Write;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::io;
 
 /// The longest text of an address: a whole IPv6 one.
 const ADDRESS_BYTES_MAX: usize = 39;
@@ -55,100 +50,13 @@ impl Write for PeerText {
     }
 }
 
-/// One version of the table as this worker holds it: counted without touching what other workers count.
-pub(super) type LocalSnapshot = Rc<Arc<Snapshot>>;
-
-/// From how many octets on a socket tells that there is something to read.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LowWater {
-    pub(super) octets: usize,
-    /// How long more than any are waited for.
-    pub(super) until: Tick,
-}
-
-impl LowWater {
-    pub(super) const ANY: Self = Self { octets: ANY_BYTES, until: Tick::NEVER };
-}
-
-/// An exchange with what the worker holds for it.
-#[derive(Debug)]
-pub(super) struct Active<P> {
-    pub(super) exchange: Exchange,
-    /// The table that routes it, for all its life.
-    pub(super) local: LocalSnapshot,
-    /// Its backend connection.
-    pub(super) link: Option<Key>,
-    /// Whether the endpoint at the other end of that was known to be out.
-    pub(super) admission: Admission,
-    /// How long its client may be at rest, as long as nothing of a request has come.
-    pub(super) rests_until: Tick,
-    /// To each side, a part of a segment waits for more.
-    corked: [bool; 2],
-    /// What each side's socket tells of.
-    low_water: [LowWater; 2],
-    /// The pipe from client to backend.
-    request_pipe: Option<P>,
-    /// The pipe from backend to client.
-    response_pipe: Option<P>,
-}
-
-impl<P> Active<P> {
-    pub(super) fn new(local: LocalSnapshot) -> Self {
-        Self {
-            exchange: Exchange::new(),
-            local,
-            link: None,
-            admission: Admission::Regular,
-            rests_until: Tick::NEVER,
-            corked: [false; 2],
-            low_water: [LowWater::ANY; 2],
-            request_pipe: None,
-            response_pipe: None,
-        }
-    }
-
-    /// The pipe that is filled from that side.
-    pub(super) fn pipe_from(&mut self, side: Side) -> &mut Option<P> {
-        match side {
-            Side::Client => &mut self.request_pipe,
-            Side::Backend => &mut self.response_pipe,
-        }
-    }
-
-    /// To that side, a part of a segment waits for more.
-    pub(super) fn corked(&mut self, side: Side) -> &mut bool {
-        &mut self.corked[side as usize]
-    }
-
-    /// What that side's socket tells of.
-    pub(super) fn low_water(&mut self, side: Side) -> &mut LowWater {
-        &mut self.low_water[side as usize]
-    }
-
-    /// Gives pipes back that hold nothing; all of them when the exchange is `over`.
-    pub(super) fn settle_pipes<S: System<Pipe = P>>(&mut self, system: &S, pipes: &mut Pipes<P>, over: bool) {
-        for pipe in [&mut self.request_pipe, &mut self.response_pipe] {
-            if let Some(pipe) = pipe.take_if(|pipe| over || system.held(pipe) == 0) {
-                pipes.give(system, pipe);
-            }
-        }
-    }
-}
-
 /// A client connection.
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, in one word")]
 pub(super) struct Client<S: System> {
-    pub(super) socket: S::Stream,
+    pub(super) stream: S::Stream,
     pub(super) peer: PeerText,
     pub(super) trusted: bool,
     /// It came when there were as many as allowed.
     pub(super) over_limit: bool,
-    /// It waits in the worker's queue for its next turn.
-    pub(super) queued: bool,
-    /// It had much to do when it was served last.
-    pub(super) is_busy: bool,
-    /// It stands in the worker's list of those that wait for much.
-    pub(super) low_water_waits: bool,
     /// Empty lines that came since its last request.
     pub(super) empty_lines: u8,
     /// What events have told, while there is no exchange to tell it to.
@@ -157,25 +65,75 @@ pub(super) struct Client<S: System> {
     /// When the wheel will ask; never after the deadline.
     pub(super) timer: Timer,
     /// The exchange under way; none at rest.
-    pub(super) active: Option<Box<Active<S::Pipe>>>,
+    pub(super) exchange: Option<Key>,
 }
 
 impl<S: System> Client<S> {
-    pub(super) fn new(socket: S::Stream, peer: Peer, trusted: bool) -> Self {
+    pub(super) fn new(stream: S::Stream, peer: Peer, trusted: bool) -> Self {
         Self {
-            socket,
+            stream,
             peer: PeerText::new(peer),
             trusted,
             over_limit: false,
-            queued: false,
-            is_busy: false,
-            low_water_waits: false,
             empty_lines: 0,
             readiness: Readiness::default(),
             deadline: Tick::NEVER,
             timer: Timer::UNSET,
-            active: None,
+            exchange: None,
         }
+    }
+}
+
+impl<S: System> ClientEnd<S> for Client<S> {
+    fn identity(&self) -> Identity<'_> {
+        let Self { peer, trusted, over_limit, .. } = self;
+        Identity {
+            address: peer.address(),
+            name: peer.as_bytes(),
+            trusted: *trusted,
+            over_limit: *over_limit,
+        }
+    }
+
+    fn schedule(&mut self, wheel: &mut Wheel<Key>, key: Key, deadline: Tick) {
+        self.deadline = deadline;
+        wheel.schedule(&mut self.timer, deadline, key);
+    }
+
+    fn read(&mut self, system: &mut S, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        system.read(&self.stream, bytes)
+    }
+
+    fn is_quiet(&mut self, system: &mut S) -> bool {
+        system.is_quiet(&self.stream)
+    }
+
+    fn write(&mut self, system: &mut S, pieces: [&[u8]; 3], more: bool) -> io::Result<usize> {
+        system.write(&self.stream, pieces, more)
+    }
+
+    fn fill(&mut self, system: &mut S, pipe: &mut S::Pipe, count_max: usize) -> io::Result<usize> {
+        system.fill(&self.stream, pipe, count_max)
+    }
+
+    fn drain(&mut self, system: &mut S, pipe: &mut S::Pipe, count_max: usize) -> io::Result<usize> {
+        system.drain(&self.stream, pipe, count_max)
+    }
+
+    fn push(&mut self, system: &mut S) {
+        system.push(&self.stream);
+    }
+
+    fn shut_down(&mut self, system: &mut S) {
+        system.shut_down(&self.stream);
+    }
+
+    fn set_low_water(&mut self, system: &mut S, octets: usize) -> io::Result<()> {
+        system.set_low_water(&self.stream, octets)
+    }
+
+    fn acknowledged(&mut self, system: &mut S) -> Option<u64> {
+        system.acknowledged(&self.stream)
     }
 }
 

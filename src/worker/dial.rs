@@ -1,6 +1,6 @@
 //! Backend connections: found at rest or newly made, let go, dropped when they have rested too long.
 
-use super::client::{Active, LowWater};
+use super::active::{Active, LowWater};
 use super::idle::Rested;
 use super::resources::Resources;
 use super::socket::Link;
@@ -30,7 +30,7 @@ pub(super) fn connect_failure(error: &io::Error) -> Option<Failure> {
 
 impl<S: System> Resources<S> {
     /// Finds a connection for an exchange that was routed.
-    pub(super) fn dial(&mut self, client: Key, active: &mut Active<S::Pipe>, fresh: bool) -> Outcome {
+    pub(super) fn dial(&mut self, user: Key, active: &mut Active<S::Pipe>, fresh: bool) -> Outcome {
         let Some(route) = active.exchange.record().route else { return Outcome::NoBackend };
         let pool = &active.local.table.route(route).pool;
         let mut passing = Cursor::default();
@@ -48,9 +48,9 @@ impl<S: System> Resources<S> {
         let asked = Asked { member, endpoint: endpoint.id, admission };
         // A trial is to show that new connections succeed.
         let goes_fresh = fresh || admission == Admission::Trial;
-        let rested = if goes_fresh { None } else { self.take_idle(endpoint.id, client) };
+        let rested = if goes_fresh { None } else { self.take_idle(endpoint.id, user) };
         let reused = rested.is_some();
-        let key = match rested.map_or_else(|| self.connect(&endpoint, client), Ok) {
+        let key = match rested.map_or_else(|| self.connect(&endpoint, user), Ok) {
             Ok(key) => key,
             Err(error) if self.system.is_out_of_resources(&error) => {
                 if admission == Admission::Trial {
@@ -83,26 +83,26 @@ impl<S: System> Resources<S> {
         Outcome::Dialed { asked, reused, bulk }
     }
 
-    fn take_idle(&mut self, endpoint: EndpointId, client: Key) -> Option<Key> {
+    fn take_idle(&mut self, endpoint: EndpointId, user: Key) -> Option<Key> {
         loop {
             let Rested { key, is_quiet } = self.idle.take(endpoint)?;
             let Some(link) = self.links.get_mut(key).filter(|link| link.user.is_none()) else { continue };
-            if is_quiet || self.system.is_quiet(&link.socket) {
-                link.user = Some(client);
+            if is_quiet || self.system.is_quiet(&link.stream) {
+                link.user = Some(user);
                 return Some(key);
             }
             self.close_link(key);
         }
     }
 
-    fn connect(&mut self, endpoint: &Chosen<'_>, client: Key) -> io::Result<Key> {
-        let mut socket = self.system.connect(&endpoint.address)?;
+    fn connect(&mut self, endpoint: &Chosen<'_>, user: Key) -> io::Result<Key> {
+        let mut stream = self.system.connect(&endpoint.address)?;
         let key = self.links.next_key();
-        self.system.register(&mut socket, key)?;
+        self.system.register(&mut stream, key)?;
         let link = Link {
-            socket,
+            stream,
             endpoint: endpoint.hold(),
-            user: Some(client),
+            user: Some(user),
             is_counted: false,
             is_trial: false,
             bulk: false,
@@ -126,7 +126,7 @@ impl<S: System> Resources<S> {
         }
         let is_kept = release == Release::Reuse && !link.endpoint.is_retired();
         if !is_kept
-            || (low_water.octets > ANY_BYTES && self.system.set_low_water(&link.socket, ANY_BYTES).is_err())
+            || (low_water.octets > ANY_BYTES && self.system.set_low_water(&link.stream, ANY_BYTES).is_err())
         {
             self.close_link(key);
             return;
@@ -202,7 +202,7 @@ mod tests {
     /// In turns of which the poll could not tell of everything, a connection that is not quiet is told by itself.
     #[test]
     fn what_no_poll_has_told_of_is_asked() {
-        let client = Key::new(Kind::Client as u8, 1, 1);
+        let user = Key::new(Kind::Exchange as u8, 1, 1);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let pool = pool(&listener.local_addr().unwrap().to_string());
         let endpoint = chosen(&pool).hold();
@@ -210,12 +210,12 @@ mod tests {
         let resources = &mut worker.resources;
         resources.idle.polled(true);
         let mut park = || {
-            let socket = Stream::connect(&listener.local_addr().unwrap().into()).unwrap();
+            let stream = Stream::connect(&listener.local_addr().unwrap().into()).unwrap();
             let peer = listener.accept().unwrap().0;
             let (deadline, timer) = (Tick::NEVER, Timer::UNSET);
             let endpoint = endpoint.clone();
             let link = Link {
-                socket,
+                stream,
                 endpoint,
                 user: None,
                 is_counted: false,
@@ -231,8 +231,8 @@ mod tests {
         let ((quiet, _open), (_, ended), (_, mut talking)) = (park(), park(), park());
         ended.shutdown(Shutdown::Write).unwrap();
         talking.write_all(b"nobody asked").unwrap();
-        assert_eq!(resources.take_idle(endpoint.id, client), Some(quiet));
-        assert_eq!((resources.take_idle(endpoint.id, client), resources.links.len()), (None, 1));
+        assert_eq!(resources.take_idle(endpoint.id, user), Some(quiet));
+        assert_eq!((resources.take_idle(endpoint.id, user), resources.links.len()), (None, 1));
     }
     /// However a connection ends, by a panic of its exchange too, its endpoint counts it no more, and another trial may begin.
     #[test]
@@ -247,9 +247,9 @@ mod tests {
         endpoint.health.failed(Failure::Refused, Admission::Regular, Tick::default());
         assert!(endpoint.health.claim(due));
         endpoint.begin();
-        let socket = Stream::connect(&listener.local_addr().unwrap().into()).unwrap();
+        let stream = Stream::connect(&listener.local_addr().unwrap().into()).unwrap();
         let link = Link {
-            socket,
+            stream,
             endpoint: endpoint.clone(),
             user: None,
             is_counted: true,

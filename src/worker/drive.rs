@@ -1,8 +1,10 @@
 //! Performs the steps that an exchange names, each with one system call, and tells it the outcome. This file is the list of
 //! everything that an exchange can do to the world.
 
+use super::active::Active;
 use super::busy::{BUSY_COST, EVENT_COST_MAX, STEP_COST};
-use super::client::{Active, Client};
+use super::client::Client;
+use super::client_end::ClientEnd;
 use super::dial::connect_failure;
 use super::failures::tried;
 use super::reactor::Worker;
@@ -20,146 +22,91 @@ use std::io;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
+/// What has come of driving an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Driven {
+    /// Nothing can be done for now.
+    Waits,
+    /// It has had its turn and has more to do.
+    Unfinished,
+    /// Nothing of a request is there: its client needs no exchange.
+    Rests,
+    /// It is over, and its client's end with it.
+    Ends,
+}
+
 impl<S: System> Worker<S> {
-    /// Drives a client's exchange as far as it goes, or until that has cost `cost_max`, a little more at the most. Says what it cost.
+    /// Drives an exchange as far as it goes, or until that has cost `cost_max`, a little more at the most. Says what it cost.
     pub(super) fn drive(&mut self, key: Key, cost_max: usize) -> usize {
-        self.serving = Some(key);
-        let cost = self.perform_steps(key, cost_max);
+        let Self { clients, exchanges, resources, .. } = self;
+        let Some(active) = exchanges.get_mut(key) else { return 0 };
+        let Some(client) = clients.get_mut(active.client) else { return 0 };
+        self.serving = Some(active.client);
+        let (cost, driven) = resources.perform_steps(client, key, active, cost_max);
+        match driven {
+            Driven::Waits => {}
+            // Its ends are still ready, so that no event would tell of them.
+            Driven::Unfinished => {
+                if !std::mem::replace(&mut active.queued, true) {
+                    self.queue.push_back(key);
+                }
+            }
+            Driven::Rests => self.rest(key),
+            Driven::Ends => self.end(key),
+        }
         self.serving = None;
         cost
     }
 
-    fn perform_steps(&mut self, key: Key, cost_max: usize) -> usize {
-        let Self { clients, resources, .. } = self;
-        let Some(client) = clients.get_mut(key) else { return 0 };
-        let mut active = match client.active.take() {
-            Some(active) => active,
-            None => resources.begin(client),
-        };
-        if !Rc::ptr_eq(&active.local, &resources.local) && active.exchange.is_at_rest() {
-            // Its turn before ended ahead of a request: that goes by the version that is there when it comes.
-            active.local = Rc::clone(&resources.local);
-        }
-        let mut cost = 0;
-        while cost < cost_max {
-            cost += STEP_COST;
-            let step = active.exchange.next_step();
-            let outcome = match step {
-                Step::Read(side) => resources.read(client, &mut active, side),
-                Step::Peek(side) => resources.peek(client, &active, side),
-                Step::Write(side) => resources.write(client, &mut active, side),
-                Step::Fill(side) => resources.fill(client, &mut active, side),
-                Step::Drain(side) => resources.drain(client, &mut active, side),
-                Step::Dial { fresh } => resources.dial(key, &mut active, fresh),
-                Step::Shutdown(side) => {
-                    if let Some(stream) = stream_of(&resources.links, client, &active, side) {
-                        resources.system.shut_down(stream);
-                    }
-                    Outcome::Done
-                }
-                Step::Release(release) => {
-                    resources.release(&mut active, release);
-                    Outcome::Done
-                }
-                Step::Finish(Persistence::KeepAlive) => {
-                    resources.account_for(client, &active);
-                    active.rests_until = Tick::NEVER;
-                    if active.exchange.may_rest() {
-                        self.rest(key, active);
-                        return cost;
-                    }
-                    active.settle_pipes(&resources.system, &mut resources.pipes, true);
-                    active.local = Rc::clone(&resources.local);
-                    let Active { exchange, local, .. } = &mut *active;
-                    exchange.renew(&mut resources.env(client, local));
-                    continue;
-                }
-                Step::Finish(Persistence::Close) => {
-                    resources.account_for(client, &active);
-                    self.close(key, active);
-                    return cost;
-                }
-                Step::Wait if active.exchange.is_at_rest() => {
-                    self.rest(key, active);
-                    return cost;
-                }
-                Step::Wait => {
-                    client.is_busy = cost >= BUSY_COST;
-                    resources.wait(key, client, active);
-                    return cost;
-                }
-            };
-            if let (Step::Write(_) | Step::Drain(_), Outcome::Moved { count, .. }) = (step, outcome) {
-                cost += count;
-            }
-            let Active { exchange, local, .. } = &mut *active;
-            exchange.apply(step, outcome, &mut resources.env(client, local));
-        }
-        self.queue_again(key, active);
-        cost
-    }
-
-    /// An exchange has had its turn and has more to do: its sockets are still ready, so that no event would tell of them.
-    fn queue_again(&mut self, key: Key, mut active: Box<Active<S::Pipe>>) {
-        let Self { clients, resources, queue, .. } = self;
-        let Some(client) = clients.get_mut(key) else { return };
-        // One that never waits moves on all the same: else the deadline of its last wait would cut it.
-        let deadline = active.exchange.deadline(&active.local.settings);
-        resources.schedule(client, key, deadline);
-        active.settle_pipes(&resources.system, &mut resources.pipes, false);
-        client.active = Some(active);
-        client.is_busy = true;
-        if !std::mem::replace(&mut client.queued, true) {
-            queue.push_back(key);
-        }
-    }
-
     /// Nothing of a request is there: the client connection needs no exchange.
-    fn rest(&mut self, key: Key, mut active: Box<Active<S::Pipe>>) {
-        if let Some(client) = self.clients.get_mut(key) {
+    fn rest(&mut self, key: Key) {
+        let Some(mut active) = self.exchanges.remove(key) else { return };
+        if let Some(client) = self.clients.get_mut(active.client) {
             self.resources.tell_from(client, &mut active, Side::Client, ANY_BYTES);
+            client.exchange = None;
             client.readiness = active.exchange.client_readiness();
-            client.is_busy = false;
             client.empty_lines = active.exchange.empty_lines();
             let patience = self.resources.patience_at_rest(&active.local);
             // An event that brought no more than empty lines, or nothing, begins no new rest.
             let deadline = self.resources.clock.now.after(patience).min(active.rests_until);
-            self.resources.schedule(client, key, deadline);
+            self.resources.schedule(client, active.client, deadline);
         }
         self.resources.store(active);
     }
 
     /// The client connection ends with its exchange.
-    fn close(&mut self, key: Key, active: Box<Active<S::Pipe>>) {
-        if let Some(client) = self.remove_client(key)
+    fn end(&mut self, key: Key) {
+        let Some(active) = self.exchanges.remove(key) else { return };
+        if let Some(client) = self.remove_client(active.client)
             && active.exchange.ends_in_reset()
         {
-            self.resources.system.close_by_reset(client.socket);
+            self.resources.system.close_by_reset(client.stream);
         }
         self.resources.store(active);
     }
 
-    /// The time of a client's exchange is up.
+    /// The time of an exchange is up.
     pub(super) fn expire(&mut self, key: Key) {
-        let Self { clients, resources, .. } = self;
-        let Some(client) = clients.get_mut(key) else { return };
-        let Some(mut active) = client.active.take() else { return };
-        let side = active.exchange.awaits_acknowledgement();
-        let stream = side.and_then(|side| stream_of(&resources.links, client, &active, side));
-        let acknowledged = stream.and_then(|stream| resources.system.acknowledged(stream));
-        self.serving = Some(key);
-        let Active { exchange, local, .. } = &mut *active;
+        let Self { clients, exchanges, resources, .. } = self;
+        let Some(active) = exchanges.get_mut(key) else { return };
+        let Some(client) = clients.get_mut(active.client) else { return };
+        self.serving = Some(active.client);
+        let acknowledged = match active.exchange.awaits_acknowledgement() {
+            Some(Side::Client) => client.acknowledged(&mut resources.system),
+            Some(Side::Backend) => {
+                let link = active.link.and_then(|link| resources.links.get(link));
+                link.and_then(|link| resources.system.acknowledged(&link.stream))
+            }
+            None => None,
+        };
+        let Active { exchange, local, .. } = &mut **active;
         exchange.expire(acknowledged, &mut resources.env(client, local));
-        client.active = Some(active);
         self.drive(key, EVENT_COST_MAX);
     }
 
-    /// Closes a client connection that has no exchange, or whose exchange is over.
+    /// Closes a client connection that is at rest.
     pub(super) fn close_client(&mut self, key: Key) {
-        if let Some(Client { active: Some(mut active), .. }) = self.remove_client(key) {
-            self.resources.release(&mut active, Release::Close);
-            self.resources.store(active);
-        }
+        drop(self.remove_client(key));
     }
 
     pub(super) fn remove_client(&mut self, key: Key) -> Option<Client<S>> {
@@ -172,22 +119,89 @@ impl<S: System> Worker<S> {
 
     /// Cuts a client off, whatever goes on. True where that cut an exchange.
     pub(super) fn cut_client(&mut self, key: Key) -> bool {
-        let Some(client) = self.clients.get_mut(key) else { return false };
-        let Some(mut active) = client.active.take() else {
-            self.close_client(key);
+        let Some(client) = self.remove_client(key) else { return false };
+        let Some(mut active) = client.exchange.and_then(|exchange| self.exchanges.remove(exchange)) else {
             return false;
         };
         let cut = active.exchange.abort();
-        self.resources.account_for(client, &active);
+        self.resources.account_for(&client, &active);
         self.resources.release(&mut active, Release::Close);
         self.resources.store(active);
-        self.close_client(key);
         cut
     }
 }
 
 impl<S: System> Resources<S> {
-    fn read(&mut self, client: &Client<S>, active: &mut Active<S::Pipe>, side: Side) -> Outcome {
+    /// Performs one step after the other, until there is nothing to do or they have cost `cost_max`. Says what they cost.
+    fn perform_steps<E: ClientEnd<S>>(
+        &mut self,
+        end: &mut E,
+        key: Key,
+        active: &mut Active<S::Pipe>,
+        cost_max: usize,
+    ) -> (usize, Driven) {
+        if !Rc::ptr_eq(&active.local, &self.local) && active.exchange.is_at_rest() {
+            // Its turn before ended ahead of a request: that goes by the version that is there when it comes.
+            active.local = Rc::clone(&self.local);
+        }
+        let mut cost = 0;
+        while cost < cost_max {
+            cost += STEP_COST;
+            let step = active.exchange.next_step();
+            let outcome = match step {
+                Step::Read(side) => self.read(end, active, side),
+                Step::Peek(side) => self.peek(end, active, side),
+                Step::Write(side) => self.write(end, active, side),
+                Step::Fill(side) => self.fill(end, active, side),
+                Step::Drain(side) => self.drain(end, active, side),
+                Step::Dial { fresh } => self.dial(key, active, fresh),
+                Step::Shutdown(side) => self.shut_down(end, active, side),
+                Step::Release(release) => {
+                    self.release(active, release);
+                    Outcome::Done
+                }
+                Step::Finish(persistence) => {
+                    self.account_for(end, active);
+                    if persistence == Persistence::Close {
+                        return (cost, Driven::Ends);
+                    }
+                    active.rests_until = Tick::NEVER;
+                    if active.exchange.may_rest() {
+                        return (cost, Driven::Rests);
+                    }
+                    active.settle_pipes(&self.system, &mut self.pipes, true);
+                    active.local = Rc::clone(&self.local);
+                    let Active { exchange, local, .. } = active;
+                    exchange.renew(&mut self.env(end, local));
+                    continue;
+                }
+                Step::Wait if active.exchange.is_at_rest() => return (cost, Driven::Rests),
+                Step::Wait => {
+                    active.is_busy = cost >= BUSY_COST;
+                    self.wait(end, key, active);
+                    return (cost, Driven::Waits);
+                }
+            };
+            if let (Step::Write(_) | Step::Drain(_), Outcome::Moved { count, .. }) = (step, outcome) {
+                cost += count;
+            }
+            let Active { exchange, local, .. } = active;
+            exchange.apply(step, outcome, &mut self.env(end, local));
+        }
+        active.is_busy = true;
+        active.settle_pipes(&self.system, &mut self.pipes, false);
+        // One that never waits moves on all the same: else the deadline of its last wait would cut it.
+        let deadline = active.exchange.deadline(&active.local.settings);
+        self.schedule(end, active.client, deadline);
+        (cost, Driven::Unfinished)
+    }
+
+    /// The stream of the backend's side of an exchange.
+    fn backend(links: &SlotMap<Link<S::Stream>>, link: Option<Key>) -> Option<&S::Stream> {
+        links.get(link?).map(|link| &link.stream)
+    }
+
+    fn read<E: ClientEnd<S>>(&mut self, end: &mut E, active: &mut Active<S::Pipe>, side: Side) -> Outcome {
         let link = active.link;
         let Active { exchange, local, .. } = active;
         let has_reserve = self.buffers.keep_reserve();
@@ -200,86 +214,104 @@ impl<S: System> Resources<S> {
             exchange.ready(Side::Client, Readiness { gone: true, ..Readiness::default() });
             return Outcome::Blocked;
         }
-        let socket = match side {
-            Side::Client => &client.socket,
-            Side::Backend => match link.and_then(|link| self.links.get(link)) {
-                Some(link) => &link.socket,
-                None => return Outcome::Failed,
-            },
+        let result = match (side, Self::backend(&self.links, link)) {
+            (Side::Client, _) => end.read(&mut self.system, bytes),
+            (Side::Backend, Some(stream)) => self.system.read(stream, bytes),
+            (Side::Backend, None) => return Outcome::Failed,
         };
-        moved(self.system.read(socket, bytes), room)
+        moved(result, room)
     }
 
-    fn peek(&mut self, client: &Client<S>, active: &Active<S::Pipe>, side: Side) -> Outcome {
-        let Some(stream) = stream_of(&self.links, client, active, side) else { return Outcome::Failed };
-        if self.system.is_quiet(stream) { Outcome::Blocked } else { Outcome::Ended }
+    fn peek<E: ClientEnd<S>>(&mut self, end: &mut E, active: &Active<S::Pipe>, side: Side) -> Outcome {
+        let is_quiet = match (side, Self::backend(&self.links, active.link)) {
+            (Side::Client, _) => end.is_quiet(&mut self.system),
+            (Side::Backend, Some(stream)) => self.system.is_quiet(stream),
+            (Side::Backend, None) => return Outcome::Failed,
+        };
+        if is_quiet { Outcome::Blocked } else { Outcome::Ended }
     }
 
-    fn write(&mut self, client: &Client<S>, active: &mut Active<S::Pipe>, side: Side) -> Outcome {
+    fn write<E: ClientEnd<S>>(&mut self, end: &mut E, active: &mut Active<S::Pipe>, side: Side) -> Outcome {
         let more = active.exchange.more_follows(side);
         *active.corked(side) = more;
-        let Some(stream) = stream_of(&self.links, client, active, side) else { return Outcome::Failed };
         let pieces = active.exchange.outgoing(side);
         let length = pieces.iter().map(|piece| piece.len()).sum();
+        if side == Side::Client {
+            return moved(end.write(&mut self.system, pieces, more), length);
+        }
+        let Some(stream) = Self::backend(&self.links, active.link) else { return Outcome::Failed };
         match self.system.write(stream, pieces, more) {
-            Err(error) if side == Side::Backend => {
+            Err(error) => {
                 connect_failure(&error).map_or_else(|| moved(Err(error), length), Outcome::Unconnected)
             }
             result => moved(result, length),
         }
     }
 
-    fn fill(&mut self, client: &Client<S>, active: &mut Active<S::Pipe>, side: Side) -> Outcome {
+    fn fill<E: ClientEnd<S>>(&mut self, end: &mut E, active: &mut Active<S::Pipe>, side: Side) -> Outcome {
         let system = &mut self.system;
         let taken =
             active.pipe_from(side).take().or_else(|| self.pipes.take(self.clock.now, || system.pipe()));
         // Without a pipe the bytes go through memory.
         let Some(mut pipe) = taken else { return Outcome::NoPipe };
         let count_max = active.exchange.fill_max(side);
-        let stream = stream_of(&self.links, client, active, side);
-        let result = stream.map(|stream| self.system.fill(stream, &mut pipe, count_max));
+        let result = match (side, Self::backend(&self.links, active.link)) {
+            (Side::Client, _) => Some(end.fill(system, &mut pipe, count_max)),
+            (Side::Backend, stream) => stream.map(|stream| system.fill(stream, &mut pipe, count_max)),
+        };
         *active.pipe_from(side) = Some(pipe);
         result.map_or(Outcome::Failed, |result| moved(result, count_max))
     }
 
-    fn drain(&mut self, client: &Client<S>, active: &mut Active<S::Pipe>, side: Side) -> Outcome {
+    fn drain<E: ClientEnd<S>>(&mut self, end: &mut E, active: &mut Active<S::Pipe>, side: Side) -> Outcome {
         let count_max = active.exchange.drain_max(side);
         *active.corked(side) = false;
         let Some(mut pipe) = active.pipe_from(side.other()).take() else { return Outcome::Failed };
-        let stream = stream_of(&self.links, client, active, side);
-        let result = stream.map(|stream| self.system.drain(stream, &mut pipe, count_max));
+        let system = &mut self.system;
+        let result = match (side, Self::backend(&self.links, active.link)) {
+            (Side::Client, _) => Some(end.drain(system, &mut pipe, count_max)),
+            (Side::Backend, stream) => stream.map(|stream| system.drain(stream, &mut pipe, count_max)),
+        };
         *active.pipe_from(side.other()) = Some(pipe);
         result.map_or(Outcome::Failed, |result| moved(result, count_max))
     }
 
+    fn shut_down<E: ClientEnd<S>>(&mut self, end: &mut E, active: &Active<S::Pipe>, side: Side) -> Outcome {
+        match (side, Self::backend(&self.links, active.link)) {
+            (Side::Client, _) => end.shut_down(&mut self.system),
+            (Side::Backend, stream) => stream.into_iter().for_each(|stream| self.system.shut_down(stream)),
+        }
+        Outcome::Done
+    }
+
     /// Nothing can be done for now.
-    fn wait(&mut self, key: Key, client: &mut Client<S>, mut active: Box<Active<S::Pipe>>) {
+    fn wait<E: ClientEnd<S>>(&mut self, end: &mut E, key: Key, active: &mut Active<S::Pipe>) {
         active.exchange.settle(&mut self.buffers);
         active.settle_pipes(&self.system, &mut self.pipes, false);
         if active.admission != Admission::Regular {
-            self.judge_early(&mut active);
+            self.judge_early(active);
         }
-        self.push(client, &mut active);
-        self.begin_low_water_waits(client, &mut active);
+        self.push(end, active);
+        self.begin_low_water_waits(end, active);
         let deadline = active.exchange.deadline(&active.local.settings);
-        self.schedule(client, key, deadline);
-        client.active = Some(active);
-        self.queue_low_water_end(key, client);
+        self.schedule(end, active.client, deadline);
+        self.queue_low_water_end(key, active);
     }
 
     /// What was to follow at once did not come: nothing waits for it any more.
-    fn push(&mut self, client: &Client<S>, active: &mut Active<S::Pipe>) {
-        for side in [Side::Client, Side::Backend] {
-            if std::mem::take(active.corked(side))
-                && let Some(stream) = stream_of(&self.links, client, active, side)
-            {
-                self.system.push(stream);
-            }
+    fn push<E: ClientEnd<S>>(&mut self, end: &mut E, active: &mut Active<S::Pipe>) {
+        if std::mem::take(active.corked(Side::Client)) {
+            end.push(&mut self.system);
+        }
+        if std::mem::take(active.corked(Side::Backend))
+            && let Some(stream) = Self::backend(&self.links, active.link)
+        {
+            self.system.push(stream);
         }
     }
 
     /// An exchange is over: it is counted and logged.
-    fn account_for(&mut self, client: &Client<S>, active: &Active<S::Pipe>) {
+    fn account_for<E: ClientEnd<S>>(&mut self, end: &E, active: &Active<S::Pipe>) {
         let record = active.exchange.record();
         if record.status == 0 {
             return;
@@ -307,7 +339,7 @@ impl<S: System> Resources<S> {
         let now = self.clock.now;
         let head_read = record.head_read.unwrap_or(now);
         let entry = Entry {
-            client: client.peer.as_bytes(),
+            client: end.identity().name,
             date: &self.clock.log_date,
             request_line: record.request_line(),
             status: record.status,
@@ -326,19 +358,6 @@ impl<S: System> Resources<S> {
             request_id: record.request_id(),
         };
         log::line::write(self.lines.line(), &entry);
-    }
-}
-
-/// The stream of that side of an exchange.
-pub(super) fn stream_of<'a, S: System>(
-    links: &'a SlotMap<Link<S::Stream>>,
-    client: &'a Client<S>,
-    active: &Active<S::Pipe>,
-    side: Side,
-) -> Option<&'a S::Stream> {
-    match side {
-        Side::Client => Some(&client.socket),
-        Side::Backend => links.get(active.link?).map(|link| &link.socket),
     }
 }
 

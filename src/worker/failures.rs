@@ -1,7 +1,7 @@
 //! What exchanges learn of endpoints, and what is told of it: to the endpoint's health, to the operator when an endpoint is taken out
 //! and when it is back, and to the access line.
 
-use super::client::Active;
+use super::active::Active;
 use super::resources::{OperatorLine, Resources};
 use crate::base::{Address, Key, Tick};
 use crate::net::System;

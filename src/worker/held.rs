@@ -10,15 +10,15 @@ pub struct Held {
     pub listeners: usize,
     /// Client connections.
     pub clients: usize,
-    /// Client connections with an exchange under way.
+    /// Exchanges under way.
     pub exchanges: usize,
     /// Backend connections, those at rest among them.
     pub links: usize,
     /// Entries of the timer wheel that have an owner.
     pub timers: usize,
-    /// Clients that wait for their next turn.
+    /// Exchanges that wait for their next turn.
     pub queued: usize,
-    /// Clients whose exchange waits for much.
+    /// Exchanges that wait for much.
     pub low_water_waits: usize,
     /// Large buffers in use.
     pub large_buffers: usize,
@@ -27,16 +27,10 @@ pub struct Held {
 impl<S: System> Worker<S> {
     /// What it holds now. It walks through everything: nothing for the way of a request.
     pub fn held(&self) -> Held {
-        let exchanges = self
-            .clients
-            .keys()
-            .into_iter()
-            .filter_map(|key| self.clients.get(key))
-            .filter(|one| one.active.is_some());
         Held {
             listeners: self.listeners.len(),
             clients: self.clients.len(),
-            exchanges: exchanges.count(),
+            exchanges: self.exchanges.len(),
             links: self.resources.links.len(),
             timers: self.resources.wheel.owned(),
             queued: self.queue.len(),

@@ -3,8 +3,8 @@
 //! The kernel does the counting (`SO_RCVLOWAT`), and the exchange says for how much it waits. What is here bounds the wait: a sender
 //! that pauses with less than that on the way is looked at after a moment, and from then on its octets are waited for one by one.
 
-use super::client::{Active, Client};
-use super::drive::stream_of;
+use super::active::Active;
+use super::client_end::ClientEnd;
 use super::reactor::Worker;
 use super::resources::Resources;
 use crate::base::Key;
@@ -29,9 +29,8 @@ impl<S: System> Worker<S> {
             && at <= now
         {
             self.resources.low_water_waits.pop_front();
-            let Some(client) = self.clients.get_mut(key) else { continue };
-            client.low_water_waits = false;
-            let Some(active) = &mut client.active else { continue };
+            let Some(active) = self.exchanges.get_mut(key) else { continue };
+            active.low_water_waits = false;
             let mut is_over = false;
             for side in SIDES {
                 if active.low_water(side).until <= now {
@@ -43,7 +42,7 @@ impl<S: System> Worker<S> {
                 self.serve(key);
             } else {
                 // It went on meanwhile, and may wait again.
-                self.resources.queue_low_water_end(key, client);
+                self.resources.queue_low_water_end(key, active);
             }
         }
     }
@@ -51,13 +50,17 @@ impl<S: System> Worker<S> {
 
 impl<S: System> Resources<S> {
     /// A wait begins: sockets tell of whatever comes, or only of much.
-    pub(super) fn begin_low_water_waits(&mut self, client: &Client<S>, active: &mut Active<S::Pipe>) {
+    pub(super) fn begin_low_water_waits(
+        &mut self,
+        end: &mut impl ClientEnd<S>,
+        active: &mut Active<S::Pipe>,
+    ) {
         for side in SIDES {
             let was_asked = active.exchange.was_asked(side);
             let before = active.low_water(side).octets;
             let wanted = active.exchange.waits_for(side, before);
             if let Some(octets) = wanted {
-                self.tell_from(client, active, side, octets);
+                self.tell_from(end, active, side, octets);
             }
             let low_water = active.low_water(side);
             if wanted.is_none() || low_water.octets == ANY_BYTES {
@@ -69,11 +72,10 @@ impl<S: System> Resources<S> {
     }
 
     /// Has a wait for much looked at when it has lasted long enough.
-    pub(super) fn queue_low_water_end(&mut self, key: Key, client: &mut Client<S>) {
-        let Some(active) = &mut client.active else { return };
+    pub(super) fn queue_low_water_end(&mut self, key: Key, active: &mut Active<S::Pipe>) {
         let [client_until, backend_until] = SIDES.map(|side| active.low_water(side).until);
         let until = client_until.min(backend_until);
-        if until != Tick::NEVER && !std::mem::replace(&mut client.low_water_waits, true) {
+        if until != Tick::NEVER && !std::mem::replace(&mut active.low_water_waits, true) {
             self.low_water_waits.push_back((until, key));
         }
     }
@@ -81,15 +83,22 @@ impl<S: System> Resources<S> {
     /// Has that side's socket tell of so many octets; where the system cannot, it is left as it was.
     pub(super) fn tell_from(
         &mut self,
-        client: &Client<S>,
+        end: &mut impl ClientEnd<S>,
         active: &mut Active<S::Pipe>,
         side: Side,
         octets: usize,
     ) {
-        if active.low_water(side).octets != octets
-            && let Some(stream) = stream_of(&self.links, client, active, side)
-            && self.system.set_low_water(stream, octets).is_ok()
-        {
+        if active.low_water(side).octets == octets {
+            return;
+        }
+        let set = match side {
+            Side::Client => end.set_low_water(&mut self.system, octets),
+            Side::Backend => match active.link.and_then(|link| self.links.get(link)) {
+                Some(link) => self.system.set_low_water(&link.stream, octets),
+                None => return,
+            },
+        };
+        if set.is_ok() {
             active.low_water(side).octets = octets;
         }
     }

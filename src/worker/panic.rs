@@ -1,7 +1,6 @@
 //! A bug costs one connection: a panic while a client is served closes that client, is counted, and the worker goes on.
 //!
-//! What the client held was unwound and is dropped: its exchange, its buffers and its pipes go back to no pool. Its backend connection is
-//! closed. The hook that tells the operator of the place is set where the process starts.
+//! What the exchange holds is dropped: its buffers and its pipes go back to no pool. Its backend connection is closed. The hook that tells the operator of the place is set where the process starts.
 
 use super::reactor::Worker;
 use crate::net::System;
@@ -27,14 +26,11 @@ impl<S: System> Worker<S> {
     fn close_panicked(&mut self) {
         let Some(key) = self.serving.take() else { return };
         self.resources.counters.panics.add(1);
-        // Its exchange is not stored for another client.
-        drop(self.remove_client(key));
-        // The exchange knew its backend connection, and is gone.
-        for link in self.resources.links.keys() {
-            let user = self.resources.links.get(link).and_then(|link| link.user);
-            if user == Some(key) {
-                self.resources.close_link(link);
-            }
+        let exchange = self.remove_client(key).and_then(|client| client.exchange);
+        // It is not stored for another client.
+        let active = exchange.and_then(|exchange| self.exchanges.remove(exchange));
+        if let Some(link) = active.and_then(|active| active.link) {
+            self.resources.close_link(link);
         }
     }
 }

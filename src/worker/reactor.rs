@@ -1,5 +1,6 @@
 //! The loop of one worker: events, timers, turns. It decides nothing about a message.
 
+use super::active::Active;
 use super::alarm::Alarm;
 use super::client::Client;
 use super::clock::Clock;
@@ -154,6 +155,7 @@ pub struct Worker<S: System> {
     /// When listeners are to be looked at that were paused, or that are to close.
     pub(super) accept_again: Tick,
     pub(super) clients: SlotMap<Client<S>>,
+    pub(super) exchanges: SlotMap<Box<Active<S::Pipe>>>,
     events: Vec<Event>,
     /// Of these, so many were told.
     events_told: usize,
@@ -216,6 +218,7 @@ impl<S: System> Worker<S> {
             mailbox,
             accept_again: Tick::NEVER,
             clients: SlotMap::new(Kind::Client as u8),
+            exchanges: SlotMap::new(Kind::Exchange as u8),
             events: Vec::with_capacity(EVENTS_MAX),
             events_told: 0,
             serving: None,
@@ -334,7 +337,7 @@ impl<S: System> Worker<S> {
             self.resources.clock.now.after(self.resources.patience_at_rest(&self.resources.local));
         for key in self.clients.keys() {
             if let Some(client) = self.clients.get_mut(key)
-                && client.active.is_none()
+                && client.exchange.is_none()
             {
                 // Closed upon at once, a request that is on the way would be answered by a reset.
                 let deadline = client.deadline.min(last_call);
@@ -361,42 +364,52 @@ impl<S: System> Worker<S> {
         let &Event { key, readable, writable, read_closed, gone } = event;
         let readiness = Readiness { readable, writable, read_closed, gone };
         match Kind::of(key) {
-            Kind::Control => {}
+            Kind::Control | Kind::Exchange => {}
             Kind::Listener => self.listener_ready(key.index()),
             Kind::Client => {
                 self.serving = Some(key);
-                let Some(client) = self.clients.get_mut(key) else { return };
-                if let Some(active) = &mut client.active {
-                    active.exchange.ready(Side::Client, readiness);
-                } else {
-                    client.readiness.readable |= readiness.readable;
-                    client.readiness.writable |= readiness.writable;
-                    client.readiness.read_closed |= readiness.read_closed;
-                    client.readiness.gone |= readiness.gone;
-                    if !(readiness.readable || readiness.read_closed || readiness.gone) {
-                        return;
-                    }
-                    if !self.resources.has_memory() {
-                        self.resources.refused(format_args!("{OUT_OF_MEMORY}"));
-                        return self.close_client(key);
-                    }
+                if let Some(exchange) = self.client_ready(key, readiness) {
+                    self.serve(exchange);
                 }
-                self.serve(key);
             }
             Kind::Backend => {
                 let Some(user) = self.resources.links.get(key).and_then(|link| link.user) else {
                     // It came to rest within this very turn, and this edge is the only one that tells of its end.
                     return self.tell_resting(event);
                 };
-                let Some(active) = self.clients.get_mut(user).and_then(|client| client.active.as_mut())
-                else {
-                    return;
-                };
-                self.serving = Some(user);
-                active.exchange.ready(Side::Backend, readiness);
-                self.serve(user);
+                if let Some(active) = self.exchanges.get_mut(user) {
+                    self.serving = Some(active.client);
+                    active.exchange.ready(Side::Backend, readiness);
+                    self.serve(user);
+                }
             }
         }
+    }
+
+    /// An event told of a client: its exchange is told, if there is one, or begins where there may be a request. Says which is to be
+    /// served.
+    fn client_ready(&mut self, key: Key, readiness: Readiness) -> Option<Key> {
+        let Self { clients, exchanges, resources, .. } = self;
+        let client = clients.get_mut(key)?;
+        if let Some(exchange) = client.exchange {
+            exchanges.get_mut(exchange)?.exchange.ready(Side::Client, readiness);
+            return Some(exchange);
+        }
+        client.readiness.readable |= readiness.readable;
+        client.readiness.writable |= readiness.writable;
+        client.readiness.read_closed |= readiness.read_closed;
+        client.readiness.gone |= readiness.gone;
+        if !(readiness.readable || readiness.read_closed || readiness.gone) {
+            return None;
+        }
+        if !resources.has_memory() {
+            resources.refused(format_args!("{OUT_OF_MEMORY}"));
+            self.close_client(key);
+            return None;
+        }
+        let exchange = exchanges.insert(resources.begin(client, key));
+        client.exchange = Some(exchange);
+        Some(exchange)
     }
 
     fn ask_those_due(&mut self) {
@@ -406,7 +419,7 @@ impl<S: System> Worker<S> {
             match Kind::of(key) {
                 Kind::Client => self.client_due(key),
                 Kind::Backend => self.resources.link_due(key, self.told.until),
-                Kind::Control | Kind::Listener => {}
+                Kind::Control | Kind::Listener | Kind::Exchange => {}
             }
         }
     }
@@ -414,15 +427,16 @@ impl<S: System> Worker<S> {
     fn client_due(&mut self, key: Key) {
         let Some(client) = self.clients.get_mut(key) else { return };
         client.timer.was_asked();
-        if client.queued {
+        let active = client.exchange.and_then(|exchange| self.exchanges.get(exchange));
+        if active.is_some_and(|active| active.queued) {
             // It may have moved: its deadline is known, and the wheel asks about it, when it was served.
             return;
         }
         if client.deadline > self.told.until {
             let deadline = client.deadline;
             self.resources.schedule(client, key, deadline);
-        } else if client.active.is_some() {
-            self.expire(key);
+        } else if let Some(exchange) = client.exchange {
+            self.expire(exchange);
         } else {
             self.close_client(key);
         }

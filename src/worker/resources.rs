@@ -1,7 +1,9 @@
 //! What a worker serves exchanges from: its clock, memory, pipes, backend connections, timers, counters and log lines. Everything
 //! of a worker but its clients and listeners, so that one client and all of this can be used at the same time.
 
-use super::client::{Active, Client, LocalSnapshot, LowWater};
+use super::active::{Active, LocalSnapshot};
+use super::client::Client;
+use super::client_end::ClientEnd;
 use super::clock::Clock;
 use super::failures::EndpointChanges;
 use super::idle::Idle;
@@ -12,7 +14,7 @@ use super::trim::TcacheFloor;
 use super::wheel::Wheel;
 use crate::base::{Key, SlotMap, has_room_for};
 use crate::base::{ObjectPool, Random, Tick};
-use crate::exchange::{Buffers, Env, Serving, Side};
+use crate::exchange::{Buffers, Env, Serving};
 use crate::log::queue::Lines;
 use crate::metrics::Counters;
 use crate::net::System;
@@ -93,9 +95,10 @@ pub(super) struct Resources<S: System> {
 }
 
 impl<S: System> Resources<S> {
-    /// What comes with a call of an exchange of that client.
+    /// What comes with a call of an exchange whose client's end is `end`.
     #[inline]
-    pub(super) fn env<'a>(&'a mut self, client: &'a Client<S>, local: &'a Snapshot) -> Env<'a> {
+    pub(super) fn env<'a>(&'a mut self, end: &'a impl ClientEnd<S>, local: &'a Snapshot) -> Env<'a> {
+        let client = end.identity();
         let serving = if self.phase == Phase::Serving { Serving::On } else { Serving::Leaving };
         Env {
             now: self.clock.now,
@@ -104,15 +107,17 @@ impl<S: System> Resources<S> {
             settings: &local.settings,
             buffers: &mut self.buffers,
             random: &mut self.random,
-            client: client.peer.address(),
+            client: client.address,
             client_trusted: client.trusted,
             serving: if client.over_limit { Serving::Full } else { serving },
         }
     }
 
     /// An exchange for a client that had none, told what the client's events have told.
-    pub(super) fn begin(&mut self, client: &mut Client<S>) -> Box<Active<S::Pipe>> {
-        let mut active = self.spares.take().unwrap_or_else(|| Box::new(Active::new(Rc::clone(&self.local))));
+    pub(super) fn begin(&mut self, client: &mut Client<S>, key: Key) -> Box<Active<S::Pipe>> {
+        let mut active =
+            self.spares.take().unwrap_or_else(|| Box::new(Active::new(key, Rc::clone(&self.local))));
+        active.client = key;
         active.exchange.resume(std::mem::take(&mut client.readiness), client.empty_lines);
         active.rests_until = client.deadline;
         active
@@ -121,20 +126,16 @@ impl<S: System> Resources<S> {
     /// Takes back what an exchange held, and keeps it for later use.
     pub(super) fn store(&mut self, mut active: Box<Active<S::Pipe>>) {
         active.settle_pipes(&self.system, &mut self.pipes, true);
-        for side in [Side::Client, Side::Backend] {
-            *active.low_water(side) = LowWater::ANY;
-            *active.corked(side) = false;
-        }
+        active.reset();
         active.exchange.reset(&mut self.buffers);
         if Rc::ptr_eq(&active.local, &self.local) {
             self.spares.give(active);
         }
     }
 
-    /// Has the wheel ask about a client at `deadline`.
-    pub(super) fn schedule(&mut self, client: &mut Client<S>, key: Key, deadline: Tick) {
-        client.deadline = deadline;
-        self.wheel.schedule(&mut client.timer, deadline, key);
+    /// Has the wheel ask about a connection at `deadline`.
+    pub(super) fn schedule(&mut self, end: &mut impl ClientEnd<S>, key: Key, deadline: Tick) {
+        end.schedule(&mut self.wheel, key, deadline);
     }
 
     /// How long a client may be at rest. While the process leaves, its next request may be on the way: it has time for that.

@@ -57,9 +57,9 @@ impl<L> Listener<L> {
 /// A backend connection.
 #[derive(Debug)]
 pub(super) struct Link<T> {
-    pub(super) socket: T,
+    pub(super) stream: T,
     pub(super) endpoint: HeldEndpoint,
-    /// The client whose exchange uses it; none: it is at rest.
+    /// The exchange that uses it; none: it is at rest.
     pub(super) user: Option<Key>,
     /// Its endpoint counts the exchange that uses it.
     pub(super) is_counted: bool,

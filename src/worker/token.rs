@@ -11,6 +11,8 @@ pub(super) enum Kind {
     Listener = 1,
     Client = 2,
     Backend = 3,
+    /// An exchange: no event names one, but queues and backend connections do.
+    Exchange = 4,
 }
 
 impl Kind {
@@ -19,7 +21,8 @@ impl Kind {
             0 => Self::Control,
             1 => Self::Listener,
             2 => Self::Client,
-            _ => Self::Backend,
+            3 => Self::Backend,
+            _ => Self::Exchange,
         }
     }
 

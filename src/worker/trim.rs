@@ -88,7 +88,10 @@ impl<S: System> Worker<S> {
     }
 
     fn have_tables_surplus(&self) -> bool {
-        self.clients.has_surplus() || self.resources.links.has_surplus() || self.resources.wheel.has_surplus()
+        self.clients.has_surplus()
+            || self.exchanges.has_surplus()
+            || self.resources.links.has_surplus()
+            || self.resources.wheel.has_surplus()
     }
 
     /// Much of what is kept was not needed since the last look.
@@ -101,6 +104,7 @@ impl<S: System> Worker<S> {
     fn trim(&mut self) {
         let resources = &mut self.resources;
         self.clients.trim();
+        self.exchanges.trim();
         resources.links.trim();
         resources.wheel.trim();
         resources.low_water_waits.shrink_to(mapped::<(Tick, Key)>());
