@@ -1,7 +1,6 @@
 //! `[server]` judged: each value within its bounds, each default in its one place.
 
 use super::file::{SERVER, Section, Walk, entries, quoted};
-use super::foreign::listener_hint;
 use crate::base::{Address, UNIX_PREFIX};
 use crate::http::field::is_token;
 use crate::http::limits::{FIELDS_CEILING, HeadLimits};
@@ -262,6 +261,15 @@ fn address<'t>(
         address_hint(text.get_ref()),
     );
     None
+}
+
+/// What to do about a listener that is written as a table, by its keys.
+fn listener_hint(address: Option<&str>) -> String {
+    let address = address.unwrap_or("0.0.0.0:8080");
+    format!(
+        "write {} in quotes alone: TLS and other settings of a listener are not there yet",
+        quoted(address)
+    )
 }
 
 /// The address that was probably meant.

@@ -1,8 +1,6 @@
 //! What people write who come from other servers: keys of nginx, `HAProxy`, Caddy and Traefik, times and sizes with units. It only makes
 //! hints: whatever is not known is refused.
 
-use super::file::quoted;
-
 /// What takes a key's place, or that nothing does yet: the keys, and the hint.
 const KEYS: &[(&[&str], &str)] = &[
     (
@@ -185,15 +183,6 @@ fn sum(text: &str, scale: impl Fn(&str) -> Option<u64>) -> Option<u64> {
         rest = after.trim_start();
     }
     (!text.is_empty()).then_some(sum)
-}
-
-/// What to do about a listener that is written as a table, by its keys.
-pub(super) fn listener_hint(address: Option<&str>) -> String {
-    let address = address.unwrap_or("0.0.0.0:8080");
-    format!(
-        "write {} in quotes alone: TLS and other settings of a listener are not there yet",
-        quoted(address)
-    )
 }
 
 #[cfg(test)]

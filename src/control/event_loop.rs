@@ -1,10 +1,13 @@
 //! The control thread: one loop that takes one event after the other. It never waits for another thread, a file or a name: whatever
 //! takes its time is done by others, who send an event, so that a signal is always heard at once. What is under way stands in
-//! [`Stage`] and [`Work`], and nowhere else.
+//! `state`, and nowhere else.
 
 mod leave;
 mod reload;
+mod state;
 mod upgrade;
+
+pub(super) use state::{Stage, Work};
 
 use super::background::Reclaimer;
 use super::event::{Event, Job};
@@ -13,14 +16,12 @@ use super::pid_file::PidFile;
 use super::report::{info, warn};
 use super::resolve::Resolver;
 use super::service_manager::{ServiceManager, State};
-use super::upgrade::escort::Upgrade;
 use super::upgrade::executable::Executable;
 use super::watch;
 use crate::base::Tick;
 use crate::config::{Config, Mark};
 use crate::metrics::Registry;
 use crate::worker::{Epoch, Handle, Shared};
-use reload::Reload;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
@@ -57,48 +58,6 @@ pub(super) struct Control<'a> {
     pub(super) jobs: Job,
     /// The file is watched, or cannot be.
     pub(super) is_watched: bool,
-}
-
-/// How far the process is on its way to its end. It only goes forward.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Stage {
-    /// It serves.
-    Serving,
-    /// It was told to leave, and serves on as before until then (`shutdown_delay_secs`).
-    Delaying(Tick),
-    /// It accepts nobody, and open exchanges have until then to finish.
-    Leaving(Leaving),
-    /// What is open is cut; workers have until then to end.
-    Ending(Leaving),
-    /// All is done but the PID file, which has until then to be removed.
-    Left(Tick, ExitCode),
-}
-
-/// A process that leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Leaving {
-    reason: Reason,
-    until: Tick,
-    /// Workers that have left.
-    left: usize,
-    /// Exchanges that they cut.
-    cut: u64,
-}
-
-/// Why the process leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reason {
-    /// It was told to. Told again, it closes all connections at once.
-    Told,
-    /// That process has taken its place.
-    Replaced(u32),
-}
-
-/// What is under way beside serving: one thing at a time, for a reload and an upgrade would hand over what is about to change.
-pub(super) enum Work {
-    None,
-    Reload(Reload),
-    Upgrade(Upgrade),
 }
 
 /// Whether the loop goes on, or with what the process ends.
@@ -189,31 +148,5 @@ impl Control<'_> {
     /// Tells what was counted since the start.
     fn say_totals(&self) {
         info(format_args!("since the start: {}", self.registry));
-    }
-}
-
-impl Stage {
-    /// When it is over; [`Tick::NEVER`]: not by itself.
-    fn until(self) -> Tick {
-        match self {
-            Self::Serving => Tick::NEVER,
-            Self::Delaying(until) | Self::Left(until, _) => until,
-            Self::Leaving(leaving) | Self::Ending(leaving) => leaving.until,
-        }
-    }
-
-    /// Does it serve, old connections and new ones?
-    fn serves(self) -> bool {
-        matches!(self, Self::Serving | Self::Delaying(_))
-    }
-}
-
-impl Work {
-    /// When it takes too long; [`Tick::NEVER`]: it has a time of its own.
-    fn until(&self) -> Tick {
-        match self {
-            Self::None | Self::Upgrade(_) => Tick::NEVER,
-            Self::Reload(reload) => reload.until(),
-        }
     }
 }

@@ -9,6 +9,10 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
+
+/// How long the PID file may take to be written, or to be removed again: on a file system that hangs it is done without.
+pub(super) const PID_FILE_WAIT: Duration = Duration::from_secs(2);
 
 /// Octets of a PID file that are read, to see whose it is: more than any number of a process has.
 const READ_BYTES_MAX: u64 = 32;

@@ -5,7 +5,7 @@ use super::event::{self, Event, Job, Notice, Then};
 use super::event_loop::Control;
 use super::listeners::{Listeners, Start};
 use super::panic_hook;
-use super::pid_file::PidFile;
+use super::pid_file::{PID_FILE_WAIT, PidFile};
 use super::publish::{Loaded, first};
 use super::report::{self, info, warn};
 use super::resolve::{NAMES_WAIT, Resolver};
@@ -26,9 +26,6 @@ use std::time::Duration;
 
 /// The job that the start counts as.
 const START: Job = Job(0);
-
-/// How long the PID file may take to be written, or to be removed again: on a file system that hangs it is done without.
-pub(super) const PID_FILE_WAIT: Duration = Duration::from_secs(2);
 
 /// What a process serves with.
 #[derive(Debug)]

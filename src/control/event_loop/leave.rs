@@ -1,9 +1,10 @@
 //! The way out: a delay, a time for open exchanges, an end at once, and the PID file last.
 
-use super::{Control, Flow, Leaving, Reason, Stage, Work};
+use super::state::{Leaving, Reason, Stage, Work};
+use super::{Control, Flow};
+use crate::control::pid_file::PID_FILE_WAIT;
 use crate::control::report::{info, warn};
 use crate::control::service_manager::State;
-use crate::control::start::PID_FILE_WAIT;
 use crate::worker::{Handle, Phase};
 use std::ops::ControlFlow;
 use std::process::ExitCode;

@@ -1,18 +1,19 @@
 //! A reload, step by step: the file is read and compiled, new names are asked for, listeners are bound, the version is put in force,
 //! workers take it, the PID file follows. A broken file changes nothing.
 
-use super::{Control, Stage, Work};
-use crate::base::{Address, Tick};
+use super::Control;
+use super::state::{Outcome, Reload, Stage, Step, Work};
+use crate::base::Address;
 use crate::config::diff::ConfigDiff;
 use crate::config::{Mark, Problems};
 use crate::control::background;
 use crate::control::event::{Event, Job, Notice};
 use crate::control::listeners::Change;
+use crate::control::pid_file::PID_FILE_WAIT;
 use crate::control::publish::{Prepared, put_in_force};
 use crate::control::report::{info, info_text, warn};
 use crate::control::resolve::{NAMES_WAIT, say_silent};
 use crate::control::service_manager::State;
-use crate::control::start::PID_FILE_WAIT;
 use crate::worker::{Handle, ListenChange};
 use std::any::Any;
 use std::path::Path;
@@ -24,56 +25,6 @@ const READ_WAIT: Duration = Duration::from_secs(10);
 
 /// How long a reload waits for workers to go by it before it tells so. One takes a turn of its loop, unless it is stuck.
 const TAKING_WAIT: Duration = Duration::from_secs(2);
-
-/// A reload under way.
-pub(in crate::control) struct Reload {
-    job: Job,
-    began: Tick,
-    step: Step,
-    /// The file is to be read once more when this is done: it was asked for after it was read.
-    again: bool,
-    /// What a watched file read at last.
-    changed_to: Option<Mark>,
-    /// An upgrade was asked for meanwhile.
-    upgrade_then: bool,
-}
-
-/// What a reload waits for, and until when.
-enum Step {
-    /// The file is read.
-    Reading { until: Tick },
-    /// It is parsed and compiled, which has no bound but the size of the file.
-    Compiling,
-    /// Names that are new with it are asked for.
-    Naming { prepared: Box<Prepared>, until: Tick },
-    /// It is in force; workers take it up.
-    Taking { outcome: Outcome, until: Tick },
-    /// The PID file moves.
-    Filing { outcome: Outcome, until: Tick },
-}
-
-/// What a reload has come to so far.
-struct Outcome {
-    difference: ConfigDiff,
-    troubles: Vec<String>,
-}
-
-impl Reload {
-    /// Has an upgrade begin when this is done.
-    pub(super) fn upgrade_then(&mut self) {
-        self.upgrade_then = true;
-    }
-
-    pub(super) fn until(&self) -> Tick {
-        match self.step {
-            Step::Compiling => Tick::NEVER,
-            Step::Reading { until }
-            | Step::Naming { until, .. }
-            | Step::Taking { until, .. }
-            | Step::Filing { until, .. } => until,
-        }
-    }
-}
 
 impl Control<'_> {
     /// The watched file changed. One that reads as before is no news.

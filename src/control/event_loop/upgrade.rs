@@ -1,7 +1,8 @@
 //! An upgrade as the control thread sees it: begun, followed, and its end drawn. Which process ends when is told in
 //! `control/upgrade/escort.rs`.
 
-use super::{Control, Flow, Reason, Stage, Work};
+use super::state::{Reason, Stage, Work};
+use super::{Control, Flow};
 use crate::control::event::{Job, Progress, Then};
 use crate::control::report::{info, warn};
 use crate::control::service_manager::State;
