@@ -18,15 +18,18 @@ pub(super) enum Body {
 
 impl Body {
     /// The body of a request with that framing, at its front, and how it goes on.
+    #[inline]
     pub(super) fn of_request(framing: Framing) -> (Self, Encoding) {
         Self::framed_by(framing, Decoder::new())
     }
 
     /// The body of a response with that framing, at its front, and how it goes on.
+    #[inline]
     pub(super) fn of_response(framing: Framing) -> (Self, Encoding) {
         Self::framed_by(framing, Decoder::of_response())
     }
 
+    #[inline]
     fn framed_by(framing: Framing, decoder: Decoder) -> (Self, Encoding) {
         match framing {
             Framing::None | Framing::Length(0) => (Self::Done, Encoding::AsIs),

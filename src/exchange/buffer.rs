@@ -102,8 +102,8 @@ impl Buffers {
     #[inline]
     pub fn give(&mut self, mut bytes: Vec<u8>) {
         let free = match bytes.capacity() {
-            SMALL_BYTES => &mut self.small,
             BUFFER_BYTES => &mut self.free,
+            SMALL_BYTES => &mut self.small,
             _ => return,
         };
         bytes.clear();
@@ -111,7 +111,7 @@ impl Buffers {
     }
 
     /// Takes back a buffer of [`Buffers::take_large`], which may have grown since: one more may be in use.
-    #[cold]
+    #[inline(never)]
     fn give_large(&mut self, mut bytes: Vec<u8>) {
         debug_assert!(self.large_used > 0, "more large buffers came back than were taken");
         self.large_used = self.large_used.saturating_sub(1);

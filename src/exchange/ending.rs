@@ -61,9 +61,7 @@ impl Exchange {
                 let since = by_pace.map_or(self.active, |pace| pace.since);
                 since.after(self.patience(settings)).min(self.next_look(settings))
             }
-            Stage::Discard { until } | Stage::Linger { until, .. } => {
-                self.active.after(LINGER_PAUSE).min(until)
-            }
+            Stage::Discard | Stage::Linger { .. } => self.active.after(LINGER_PAUSE).min(self.course.until()),
             Stage::Over => self.active,
         }
     }
@@ -137,7 +135,7 @@ impl Exchange {
                 self.course.finish_and_close();
             }
             // Closed upon now, octets on their way would turn the close into a reset, and the answer be lost to it.
-            Stage::Discard { .. } => {
+            Stage::Discard => {
                 self.course.begin_linger();
             }
             Stage::Linger { .. } | Stage::Over => {

@@ -14,11 +14,11 @@ impl Exchange {
         if self.course.is_client_gone() {
             self.client_lost();
         }
-        if self.course.stage() == Stage::Relay
-            && !self.course.is_linked()
-            && self.is_response_read()
-            && self.response.is_delivered()
-        {
+        // Most steps are of this stage.
+        if self.course.stage() == Stage::Relay {
+            if self.course.is_linked() || !self.is_response_read() || !self.response.is_delivered() {
+                return self.next_of_relay();
+            }
             self.end_answer();
         }
         if self.course.stage() == Stage::Over {
@@ -32,11 +32,11 @@ impl Exchange {
             Stage::Dial { fresh } => Step::Dial { fresh },
             Stage::Relay => self.next_of_relay(),
             Stage::Tunnel { client_done, backend_done } => self.next_of_tunnel(client_done, backend_done),
-            Stage::Linger { half_closed: false, .. } => Step::Shutdown(Side::Client),
-            Stage::Discard { .. } | Stage::Linger { half_closed: true, .. } if self.request.source.ready => {
+            Stage::Linger { half_closed: false } => Step::Shutdown(Side::Client),
+            Stage::Discard | Stage::Linger { half_closed: true } if self.request.source.ready => {
                 Step::Read(Side::Client)
             }
-            Stage::Head | Stage::Discard { .. } | Stage::Linger { .. } => Step::Wait,
+            Stage::Head | Stage::Discard | Stage::Linger { .. } => Step::Wait,
             Stage::Over => Step::Finish(self.course.client_keeps()),
         }
     }

@@ -56,7 +56,7 @@ impl Exchange {
                         self.request.incoming.clear();
                     }
                     // Only content of a known length is waited for, and no more than the bound.
-                    Stage::Discard { .. } => {
+                    Stage::Discard => {
                         self.active = env.now;
                         self.advance(Side::Backend, env);
                         if self.request.body == Body::Done {
@@ -99,7 +99,7 @@ impl Exchange {
         }
         let whole = self.request.source_ended(env.buffers);
         match self.course.stage() {
-            Stage::Discard { .. } | Stage::Linger { .. } => {
+            Stage::Discard | Stage::Linger { .. } => {
                 self.course.finish_and_close();
             }
             _ if whole == Err(Truncated) => self.request_broken(CUT_SHORT, env),
@@ -311,7 +311,7 @@ impl Exchange {
         self.course.abort_request();
         self.course.close_client();
         match (self.course.stage(), self.course.answer()) {
-            (Stage::Discard { .. }, _) => self.course.begin_linger(),
+            (Stage::Discard, _) => self.course.begin_linger(),
             (_, Answer::Begun) => {}
             _ => self.refuse(reply, env),
         }

@@ -270,7 +270,7 @@ impl Exchange {
         // sent before is read first.
         let may_be_half_closed = matches!(
             self.course.stage(),
-            Stage::Tunnel { backend_done: true, .. } | Stage::Linger { half_closed: true, .. }
+            Stage::Tunnel { backend_done: true, .. } | Stage::Linger { half_closed: true }
         );
         if side == Side::Client && readiness.gone && !may_be_half_closed {
             self.course.lose_client();

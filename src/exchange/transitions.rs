@@ -35,16 +35,11 @@ pub(super) enum Stage {
         backend_done: bool,
     },
     /// The answer was given; the rest of the request is read and thrown away, and then the connection goes on.
-    Discard {
-        /// When it is over at the latest.
-        until: Tick,
-    },
+    Discard,
     /// The answer was given; the connection is half-closed and read for a bounded time (RFC 9112 section 9.6).
     Linger {
         /// The sending side was shut down.
         half_closed: bool,
-        /// When it is over at the latest.
-        until: Tick,
     },
     /// Nothing more happens.
     Over,
@@ -77,6 +72,8 @@ pub(super) enum Answer {
 #[derive(Debug)]
 pub(super) struct Course {
     stage: Stage,
+    /// When reading behind the answer is over at the latest; apart from the stage, which is looked at all the time.
+    until: Tick,
     link: Link,
     answer: Answer,
     client_keeps: Persistence,
@@ -91,6 +88,7 @@ impl Course {
     pub(super) const fn new() -> Self {
         Self {
             stage: Stage::Head,
+            until: Tick::NEVER,
             link: Link::None,
             answer: Answer::Awaited,
             client_keeps: Persistence::Close,
@@ -103,6 +101,11 @@ impl Course {
 
     pub(super) fn stage(&self) -> Stage {
         self.stage
+    }
+
+    /// When reading behind the answer is over at the latest.
+    pub(super) fn until(&self) -> Tick {
+        self.until
     }
 
     pub(super) fn link(&self) -> Link {
@@ -139,7 +142,7 @@ impl Course {
     }
 
     pub(super) fn is_linked(&self) -> bool {
-        self.link != Link::None
+        matches!(self.link, Link::Up { .. })
     }
 
     /// The backend connection is new, and no octet was written to it yet.
@@ -260,20 +263,22 @@ impl Course {
     /// The answer was given; the rest of the request is read, until then at the latest.
     pub(super) fn begin_discard(&mut self, until: Tick) {
         debug_assert!(self.stage == Stage::Relay && self.client_keeps == Persistence::KeepAlive, "{self:?}");
-        self.stage = Stage::Discard { until };
+        self.stage = Stage::Discard;
+        self.until = until;
     }
 
     /// The answer was given, and the connection ends: the client is to be told so.
     pub(super) fn begin_linger(&mut self) {
-        debug_assert!(matches!(self.stage, Stage::Relay | Stage::Discard { .. }), "{self:?}");
-        self.stage = Stage::Linger { half_closed: false, until: Tick::NEVER };
+        debug_assert!(matches!(self.stage, Stage::Relay | Stage::Discard), "{self:?}");
+        self.stage = Stage::Linger { half_closed: false };
         self.client_keeps = Persistence::Close;
     }
 
     /// The client was told that nothing more comes: it is heard until then at the latest.
     pub(super) fn half_close(&mut self, until: Tick) {
         debug_assert!(matches!(self.stage, Stage::Tunnel { .. } | Stage::Linger { .. }), "{self:?}");
-        self.stage = Stage::Linger { half_closed: true, until };
+        self.stage = Stage::Linger { half_closed: true };
+        self.until = until;
     }
 
     /// Nothing more happens; what becomes of the client connection was said.
@@ -357,7 +362,7 @@ mod tests {
         course.begin_discard(Tick(7));
         course.begin_linger();
         course.half_close(Tick(9));
-        assert_eq!(course.stage(), Stage::Linger { half_closed: true, until: Tick(9) });
+        assert_eq!((course.stage(), course.until()), (Stage::Linger { half_closed: true }, Tick(9)));
         course.finish();
         assert_eq!((course.stage(), course.client_keeps()), (Stage::Over, Persistence::Close));
     }
