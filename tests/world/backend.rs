@@ -413,7 +413,8 @@ impl Backend {
         let attempt = record.tries - 1;
         let answer = plan.answers[attempt.min(plan.answers.len() - 1)].clone();
         let early = answer.when == When::Head;
-        let told = plan.expect == Expect::Waits || answer.reads_rest;
+        let told = (plan.expect == Expect::Waits || answer.reads_rest) && !answer.withholds;
+        record.failed |= plan.expect == Expect::Waits && answer.withholds;
         if plan.expect != Expect::No && !early && told {
             record.interims[attempt] = 1;
             self.out

@@ -111,6 +111,13 @@ impl Client {
             out.extend(bytes);
             spans.push(Span { id, start, head_end: start + head_len, end: out.len() });
         }
+        let mut script = script;
+        if let Manner::Drips(at) = &mut script.manner
+            && *at >= 400
+            && let Some(span) = spans.iter().find(|span: &&Span| span.end > span.head_end)
+        {
+            *at = span.head_end;
+        }
         let mut rests = Rests::new(scene.pauses, scene.rests());
         rests.until = START + script.starts;
         Self {

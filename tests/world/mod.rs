@@ -28,9 +28,15 @@ use choices::Choices;
 use client::Client;
 use control::Control;
 use record::{Book, Record};
-use script::{Plan, Scene, Script};
+use script::{Manner, Plan, Scene, Script};
 use sim::Sim;
+use std::cell::Cell;
 use std::sync::Arc;
+
+thread_local! {
+    /// What the worker of this thread has told last.
+    static REPORTED: Cell<String> = const { Cell::new(String::new()) };
+}
 
 /// Turns after which a worker that is to leave has left.
 const LEAVING_TURNS_MAX: usize = 10_000;
@@ -62,8 +68,14 @@ impl World {
         let listeners = vec![sim.bind(Ownership::Exclusive)];
         let (lines, tail) = Tail::pair();
         let counters = Arc::<Counters>::default();
-        let setup =
-            Setup { number: 0, listeners, shared, counters: Arc::clone(&counters), lines, report: |_| {} };
+        let setup = Setup {
+            number: 0,
+            listeners,
+            shared,
+            counters: Arc::clone(&counters),
+            lines,
+            report: |words| REPORTED.set(format!("{words:?}")),
+        };
         Self { worker: Worker::new(sim, setup, mailbox), tail, log: Vec::new(), counters }
     }
 
@@ -120,6 +132,9 @@ impl World {
             return Err("the worker left, and nobody told it to".into());
         }
         let counters = &self.counters;
+        if counters.panics.get() > 0 {
+            return Err(format!("the worker panicked while it served a client: {}", REPORTED.take()));
+        }
         if counters.connections_accepted.get() != counters.connections_closed.get() {
             return Err("connections are counted that were not closed".into());
         }
@@ -153,6 +168,9 @@ fn draw_clients(scene: &Scene, book: &mut Book, choices: &mut Choices) -> Vec<Cl
             book.records.push(Record::default());
         }
         let script = Script::draw(choices, (first..first + count).collect(), scene);
+        if matches!(script.manner, Manner::Drips(_)) && choices.percent(50) {
+            book.plans[first..].iter_mut().for_each(Plan::expect_and_get_nothing);
+        }
         clients.push(Client::new(script, scene, book, choices));
     }
     clients

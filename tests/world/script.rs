@@ -112,6 +112,8 @@ pub(crate) struct Answer {
     pub(crate) switches: bool,
     /// A tunnel is closed as soon as everything was sent.
     pub(crate) closes_tunnel: bool,
+    /// No 100 is sent to who expects one.
+    pub(crate) withholds: bool,
     /// How long it is made.
     pub(crate) thinks: u64,
     /// The pace at which the request is read.
@@ -149,7 +151,8 @@ pub(crate) enum Manner {
     Plain,
     /// It reads at a pace, steadily.
     Reads(Pace),
-    /// From a place in what it sends on, it sends octet after octet, each just before any timeout.
+    /// From a place in what it sends on, it sends octet after octet, each just before any timeout. Beyond 400, that is the first
+    /// content.
     Drips(usize),
     /// It sends nothing but empty lines.
     EmptyLines,
@@ -209,6 +212,16 @@ impl Plan {
         let answers = if mood == Mood::Faulty { 3 } else { 1 };
         plan.answers = (0..answers).map(|_| Answer::draw(choices, &plan, scene)).collect();
         plan
+    }
+
+    /// Its client expects a 100, which no backend sends.
+    pub(crate) fn expect_and_get_nothing(&mut self) {
+        if self.len > 0 && !self.http10 {
+            self.expect = Expect::Impatient;
+            for answer in &mut self.answers {
+                (answer.withholds, answer.reads_rest, answer.when) = (true, false, When::Whole);
+            }
+        }
     }
 
     /// May be sent a second time (RFC 9110 section 9.2.2).
@@ -309,6 +322,7 @@ impl Answer {
             late: shape != Shape::UntilClose && !switches && choices.percent(scene.late),
             switches,
             closes_tunnel: choices.percent(40),
+            withholds: mood == Mood::Faulty && plan.expect != Expect::No && choices.percent(40),
             thinks: if choices.percent(scene.pauses) { scene.wait / choices.pick(&[2, 5, 100]) } else { 0 },
             reads_at: (plan.len > 0 && choices.percent(scene.pauses / 4))
                 .then(|| scene.pace(choices, plan.len)),
@@ -430,8 +444,8 @@ impl Script {
             (if choices.percent(60) { AbortAt::Sent(at) } else { AbortAt::Received(at) }, kind)
         });
         let manner = match choices.below(100) {
-            80..88 => Manner::Reads(scene.pace(choices, 100_000)),
-            88..94 if scene.mood == Mood::Faulty => Manner::Drips(choices.below(400)),
+            80..84 => Manner::Reads(scene.pace(choices, 100_000)),
+            84..94 if scene.mood == Mood::Faulty => Manner::Drips(choices.below(800)),
             94.. => Manner::EmptyLines,
             _ => Manner::Plain,
         };

@@ -239,7 +239,10 @@ impl Sim {
     pub(crate) fn interleave(&mut self) {
         self.now += 1;
         self.calls += 1;
-        assert!(self.calls <= CALLS_MAX, "a turn comes to no end");
+        if self.calls > CALLS_MAX {
+            self.fail("a turn comes to no end");
+            panic!("a turn comes to no end");
+        }
         for _ in 0..self.scene.acts_within {
             if self.choices.percent(self.scene.interleaves) {
                 self.act();
