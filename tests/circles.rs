@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 /// Floors without circles.
-const FLOORS: [&str; 9] = ["control", "config", "cli", "metrics", "base", "route", "http", "log", "net"];
+const FLOORS: [&str; 7] = ["control", "config", "cli", "metrics", "base", "http", "log"];
 
 /// The modules of a floor by their path, each with the modules that it names.
 type Graph = BTreeMap<String, BTreeSet<String>>;
