@@ -1,5 +1,5 @@
-//! What people write who come from other servers: keys of nginx, `HAProxy`, Caddy and Traefik, times and sizes with units. It only makes
-//! hints: whatever is not known is refused.
+//! Keys, times and sizes as users of nginx, `HAProxy`, Caddy and Traefik write them. Makes hints only: an unknown key is always
+//! refused.
 
 /// What takes a key's place, or that nothing does yet: the keys, and the hint.
 const KEYS: &[(&[&str], &str)] = &[

@@ -1,4 +1,4 @@
-//! Heavy work aside of the workers, in threads that wait behind them for the processor: reading and compiling a large file, and
+//! Heavy work in threads of low priority, beside the workers: reading and compiling a large file, and
 //! freeing what was in force before. Either takes a tenth of a second and more for a hundred thousand routes.
 
 use super::event::{Event, Job};
@@ -108,7 +108,7 @@ impl Drop for Outcome {
     }
 }
 
-/// Does some work in a thread of its own that waits behind all others, and waits for it. It is done here where no thread is left.
+/// Does some work in a thread of low priority, and waits for it. Without a thread it is done here.
 fn aside<T: Send>(work: impl Fn() -> T + Sync) -> T {
     thread::scope(|scope| {
         // By its name a panic is told to be that of a reload, or of a start.

@@ -1,4 +1,4 @@
-//! Everything that wakes the control thread: signals, and what other threads have done for it.
+//! The events of the control thread: signals, and results of work that other threads do for it.
 //!
 //! | signal | what Apex does |
 //! | --- | --- |
@@ -29,7 +29,7 @@ use std::sync::mpsc::Sender;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct Job(pub(super) u64);
 
-/// What the control thread is told.
+/// An event of the control thread.
 #[derive(Debug)]
 pub(super) enum Event {
     /// SIGHUP: read the file again.
@@ -46,19 +46,19 @@ pub(super) enum Event {
     FileRead(Job),
     /// The file was parsed and compiled; with the mark of its text.
     Compiled(Job, Result<Box<Prepared>, Problems>, Option<Mark>),
-    /// Every name that was new with that version has been answered for.
+    /// Every name that is new with that version has been looked up, with or without an address.
     NamesAnswered(Job),
-    /// Every worker goes by the version of that reload.
+    /// Every worker uses the version of that reload.
     VersionTaken(Job),
-    /// The PID file is where it was asked to be, or why not, in words.
+    /// The PID file is at the path that was asked for; or why not, in words.
     PidFileWritten(Job, Result<(), String>),
     /// The PID file is gone, or another process's.
     PidFileRemoved,
-    /// So far is the process that was started for that upgrade.
+    /// Progress of the process that was started for that upgrade.
     Successor(Job, Progress),
-    /// The process whose place this one takes lets it accept, or it is not to be, in words.
+    /// The predecessor lets this process accept; or why it does not, in words.
     Go(Result<Then, String>),
-    /// No other process serves here, or not any more, and the service manager knows this one.
+    /// There is no predecessor, or it has told the service manager about this process: this one may report from now on.
     Alone,
     /// The file of a process that starts was read and compiled; with the mark of its text.
     Loaded(Result<Box<Loaded>, Problems>, Option<Mark>),
@@ -73,31 +73,31 @@ pub(super) enum Event {
     },
 }
 
-/// How far a successor is. `Ended` is the last that comes of an upgrade.
+/// Progress of a successor. `Ended` is the last event of an upgrade.
 #[derive(Debug)]
 pub(super) enum Progress {
     /// It was started.
     Started(Child),
-    /// It has all it needs. These addresses it does not want, counted from 0.
+    /// It is ready to accept. It does not use these addresses, counted from 0.
     Ready(Vec<usize>),
     /// It accepts.
     Done,
-    /// It is not to be; why, in words.
+    /// It cannot take over; why, in words.
     Failed(String),
-    /// It has ended, and is to be collected; or it was never started.
+    /// It has ended, and its status can be read; or it was never started.
     Ended,
 }
 
-/// What follows on the start of a successor.
+/// What a successor does once it serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Then {
     /// Nothing.
     Serve,
-    /// A reload that was asked for meanwhile.
+    /// It reads the file again: a reload was asked for meanwhile.
     Reload,
 }
 
-/// Held by others until they have done something: when the last of them lets go of it, the event is sent.
+/// Sends an event when its last holder drops it, which is when each of them has done its part.
 #[derive(Debug)]
 pub(super) struct Notice {
     events: Sender<Event>,
@@ -119,10 +119,10 @@ impl Drop for Notice {
     }
 }
 
-/// Signals that are asked for nothing, and would end the process by default.
+/// Signals that do nothing here, and would end the process by default.
 const IGNORED: [i32; 8] = [SIGPIPE, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGSTKFLT, SIGXCPU, SIGXFSZ];
 
-/// What a signal asks for; none: nothing.
+/// The event of a signal; `None` for those that are ignored.
 fn event_of(signal: i32) -> Option<Event> {
     match signal {
         SIGHUP => Some(Event::Reload),
@@ -133,8 +133,8 @@ fn event_of(signal: i32) -> Option<Event> {
     }
 }
 
-/// Takes over the signals and passes them on from a thread of its own. From here on no signal is lost, and none ends the process
-/// by default, so it runs before a port is open.
+/// Handles the signals of the table above from now on, in a thread that sends their events. Runs before a port is open, so that no
+/// signal to a process that serves is lost or ends it by default.
 ///
 /// # Errors
 /// No descriptor or thread is left.

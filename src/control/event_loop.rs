@@ -1,5 +1,5 @@
-//! The control thread: one loop that takes one event after the other. It never waits for another thread, a file or a name: whatever
-//! takes its time is done by others, who send an event, so that a signal is always heard at once. What is under way stands in
+//! The control thread: one loop that takes one event after the other. It never waits for another thread, a file or a name: work that
+//! takes time is done by other threads, which send an event, so that a signal is handled at once. What is under way stands in
 //! `state`, and nowhere else.
 
 mod leave;

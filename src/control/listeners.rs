@@ -13,13 +13,13 @@ use std::sync::{Arc, Weak};
 /// Ports below need a privilege, unless the system was told otherwise (ip(7), `ip_unprivileged_port_start`).
 const PRIVILEGED_BELOW: u16 = 1024;
 
-/// The places that the process listens on.
+/// The addresses that the process listens on.
 #[derive(Debug)]
 pub(super) struct Listeners {
     workers: usize,
     /// In the order of `listen`.
     open: Vec<Open>,
-    /// Left by a reload; a worker may still serve who waits there.
+    /// Removed by a reload; a worker may still accept clients from their queues.
     leaving: Vec<Weak<ListenGroup>>,
     /// How many places there ever were.
     groups: u32,
@@ -83,7 +83,7 @@ impl Listeners {
     /// down, else its own. What is not wanted of those is closed here.
     ///
     /// # Errors
-    /// In words, for the first address that cannot be had.
+    /// The first address that cannot be bound, as a message.
     pub(super) fn start(
         listen: &[Address],
         passed: Vec<Passed<Vec<Listener>>>,
@@ -202,7 +202,7 @@ impl Listeners {
         self.opened(address.clone(), Ownership::Exclusive, sockets)
     }
 
-    /// Takes over sockets that were passed down. Each stays, for connections may wait in its queue: where there are fewer workers
+    /// Takes over sockets that were passed down. Each stays open, because clients may be in its queue: where there are fewer workers
     /// than sockets, some have several, and where there are more, they have new ones.
     fn adopt(
         &mut self,

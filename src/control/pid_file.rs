@@ -1,5 +1,5 @@
-//! The file with the number of the process, for programs that send signals to whoever serves. A thread of its own keeps it, for a
-//! file system may hang: the control thread asks, and is told by an event.
+//! The PID file: the number of the process that serves, for programs that send it signals. A thread of its own writes it, because a
+//! file system may hang; the control thread gives orders and receives events.
 
 use super::event::{Event, Job};
 use super::report::warn;
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// How long the PID file may take to be written, or to be removed again: on a file system that hangs it is done without.
 pub(super) const PID_FILE_WAIT: Duration = Duration::from_secs(2);
 
-/// Octets of a PID file that are read, to see whose it is: more than any number of a process has.
+/// Octets read of a PID file, to see whose it is: more than any process number has.
 const READ_BYTES_MAX: u64 = 32;
 
 /// The file as the control thread knows it.
@@ -174,7 +174,7 @@ impl Staged {
         Ok(staged)
     }
 
-    /// Puts it into its place: whoever reads finds the old number or this one, whole.
+    /// Renames it to its final name: a reader finds the old number or this one, never a part.
     fn put(mut self) -> Result<Written, String> {
         let Some((path, beside)) = self.paths.take() else { return Ok(Written::default()) };
         match fs::rename(&beside, &path) {

@@ -1,5 +1,5 @@
-//! What Apex tells its operator: lines on the standard error, written by a thread of their own. Whoever tells something never
-//! waits for whoever reads it, and a closed or stuck standard error ends nothing.
+//! What Apex tells its operator: lines on the standard error, written by a thread of their own. The caller never
+//! waits for the reader, and a closed or stuck standard error ends nothing.
 
 use std::fmt::Arguments;
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::Duration;
 
-/// Lines that wait at most; more are dropped, for a reader that far behind is stuck.
+/// Lines that wait at most. More are dropped: a reader that is this far behind is stuck.
 const WAITING_MAX: usize = 1024;
 
 /// How long the end of the process waits for the last lines to be written.

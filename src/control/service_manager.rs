@@ -57,7 +57,7 @@ impl ServiceManager {
     }
 }
 
-/// A path, or behind an `@` a name that is no file.
+/// A path, or an abstract name after `@` (unix(7)).
 fn address(name: &OsStr) -> io::Result<SocketAddr> {
     match name.as_bytes() {
         [b'@', abstract_name @ ..] => SocketAddr::from_abstract_name(abstract_name),

@@ -1,4 +1,4 @@
-//! The proxy from its start to its end: what is started, in which order, and who watches over it.
+//! The start of the proxy: which threads, sockets and files, in which order. Then the event loop takes over.
 
 use super::background::{self, Reclaimer};
 use super::event::{self, Event, Job, Notice, Then};
@@ -58,7 +58,7 @@ impl From<String> for Failure {
 pub fn serve(source: Source<'_>, inherited: Inherited) -> Result<ExitCode, Failure> {
     panic_hook::set();
     let (events, received) = mpsc::channel();
-    // Before anything that takes its time, and before a port is open: who finds it open may send a signal.
+    // First of all: from here on no signal is lost, and none ends the process by default.
     event::listen_for_signals(events.clone())
         .map_err(|error| format!("signals cannot be handled: {error}"))?;
     let log = open_log()?;

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-/// A change is read when nothing more has happened for so long: an editor writes, renames and touches in a row.
+/// A change is reported when the file was left alone for this time: an editor writes, renames and touches it in a row.
 const SETTLE: Duration = Duration::from_millis(200);
 
 /// How often the file is looked at where its path leads nowhere, and nobody could tell when it does again.

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long workers may take to end at once before they are left behind.
+/// How long workers may take to close all connections. The process ends without those that are stuck.
 const ENDING_WAIT: Duration = Duration::from_secs(2);
 
 impl Control<'_> {
@@ -120,7 +120,7 @@ impl Control<'_> {
                 self.end_at_once();
                 self.leave_if_all_left()
             }
-            // A worker that has not left is stuck, and is left behind.
+            // A worker that has not left is stuck: the process ends without it.
             Stage::Ending(leaving) => self.report_and_end(leaving),
             Stage::Left(_, code) => {
                 warn(format_args!("the PID file is left where it is: its file system hangs"));

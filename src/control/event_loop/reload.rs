@@ -182,7 +182,7 @@ impl Control<'_> {
         troubles
     }
 
-    /// Every worker goes by the version: who reads that it is done may rely on it, for no request is routed as before.
+    /// Every worker uses the version. `reloaded` is logged only now, so that no request is routed by the old table after that line.
     pub(super) fn version_taken(&mut self, job: Job) {
         let until = self.in_time(PID_FILE_WAIT);
         let wanted = self.config.server.pid_file.clone();

@@ -44,7 +44,7 @@ pub(in crate::control) enum Reason {
     Replaced(u32),
 }
 
-/// What is under way beside serving: one thing at a time, for a reload and an upgrade would hand over what is about to change.
+/// What is under way beside serving. One thing at a time: an upgrade during a reload would hand over listeners that are about to change.
 pub(in crate::control) enum Work {
     None,
     Reload(Reload),

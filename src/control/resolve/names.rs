@@ -1,5 +1,5 @@
-//! The names of backends: who waits for which, what is known of each, and which is to be looked up next. It looks nothing up, and
-//! is given the time.
+//! The names of backends: their addresses, the backends that use each, and which name is looked up next. Looks up nothing itself,
+//! and is given the time.
 
 use crate::base::{Address, Tick};
 use crate::route::backend::Backend;

@@ -28,8 +28,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
-/// A successor that is told to go has only to wake its workers: one that takes so long for it is stuck, even on a busy machine. Then
-/// it is ended, with those whom it may have accepted.
+/// How long a successor may take from `Go` to `Done`. It only has to wake its workers: after this time it is stuck, even on a busy
+/// machine, and is killed with the clients that it may have accepted.
 const DONE_WAIT: Duration = Duration::from_secs(30);
 
 /// SIGKILL, by which a successor is ended that is not to be.
@@ -70,7 +70,7 @@ pub(in crate::control) enum Outcome {
     Served,
     /// There is none; why, in words, and what was asked for meanwhile.
     Failed(String, Then),
-    /// There is none, for this process was told to leave.
+    /// There is none, because this process was told to leave.
     GivenUp,
 }
 
@@ -173,7 +173,7 @@ impl Upgrade {
         if matches!(self.state, State::Done) {
             return;
         }
-        // It is not waited for: whoever killed it is told of its end.
+        // Not waited for: `Progress::Ended` follows.
         if let Some(child) = &mut self.child {
             let _ = child.kill();
         }

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 /// Variables of socket activation: they speak of descriptors of one process.
 const ACTIVATION: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_FDS_FIRST_FD"];
 
-/// What the kernel puts behind the name of a running file that was removed.
+/// What the kernel appends to the name of a running file that was removed.
 const REMOVED: &[u8] = b" (deleted)";
 
 /// The file.

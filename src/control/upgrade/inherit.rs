@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-/// The process that runs sends its sockets at once, and reads what it is told: one that takes so long is stuck.
+/// How long the running process may take to send its sockets or read a message. It does so at once, unless it is stuck.
 const PREDECESSOR_WAIT: Duration = Duration::from_secs(10);
 
 /// Listening sockets, by address.
@@ -86,7 +86,7 @@ fn activated() -> Sockets {
     passed
 }
 
-/// The channel to a process whose place is to be taken. The variable stays in the environment, and may reach who is no successor:
+/// The channel to a process whose place is to be taken. The variable stays in the environment, and may reach programs that are no successor:
 /// it counts only with such a channel.
 fn channel() -> Result<Option<Channel>, String> {
     let Some(number) = std::env::var_os(VARIABLE) else { return Ok(None) };
@@ -175,7 +175,7 @@ impl Predecessor {
         spawned.map(drop).map_err(|error| error.to_string())
     }
 
-    /// Says that whoever comes is accepted here.
+    /// Says that this process accepts clients.
     pub(in crate::control) fn done(&self) {
         // There is room for it: the other one has read what came before. Unheard, this process serves all the same.
         let _ = self.send(&Message::Done, Duration::ZERO);

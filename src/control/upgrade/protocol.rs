@@ -28,8 +28,8 @@ use std::time::Duration;
 /// It has the number of the process that runs, whose place is to be taken. What matters besides is on the standard input.
 pub(in crate::control) const VARIABLE: &str = "APEX_UPGRADE";
 
-/// It has what the process that runs understands beside [`VERSION`], with its number, for the variable of a process before that
-/// one may still be there: `names PID`.
+/// What the running process understands beside [`VERSION`]: `names PID`. Its number is part of it, because the variable of an earlier
+/// process may still be in the environment.
 pub(in crate::control) const SPEAKS: &str = "APEX_UPGRADE_SPEAKS";
 
 /// The version of these words. Another one is not understood, and the process that runs goes on.
@@ -48,7 +48,7 @@ pub(in crate::control) fn speaks(number: u32) -> String {
 pub(in crate::control) enum Message {
     /// The first one, in this version.
     Begin(u32),
-    /// An address, as `listen` has it, who has its sockets, and sockets.
+    /// An address as in `listen`, and who owns its sockets, which come with it.
     Listen(Address, Ownership),
     /// More sockets of that address.
     More,
@@ -148,7 +148,7 @@ pub(in crate::control) fn send(
     })
 }
 
-/// Waits for a message, for so long or for ever.
+/// Waits for a message: for `patience`, or without a limit.
 ///
 /// # Errors
 /// None came, or none that could be understood; why, in words.
