@@ -1,5 +1,5 @@
-//! Holds the documents against the program: keys, defaults and bounds, examples, links, flags, paths, and the output of the
-//! commands that touch no running process.
+//! Holds the documents against the program: keys, defaults and bounds, counters, examples, links, flags, paths, and the output of
+//! the commands that touch no running process.
 
 #[path = "docs/markdown.rs"]
 mod markdown;
@@ -308,6 +308,17 @@ fn the_help_and_the_manual_name_the_same_flags() {
 
 fn is_toml(name: &str) -> bool {
     !name.contains(' ') && Path::new(name).extension().is_some_and(|end| end == "toml")
+}
+
+#[test]
+fn every_counter_is_documented_and_no_other() {
+    let pairs = apex::metrics::Registry::new(0).pairs();
+    let known: BTreeSet<&str> = pairs.iter().map(|&(name, _)| name).collect();
+    let text = read("docs/observability.md");
+    let counters = tables(&text).into_iter().find(|table| table.header[0] == "counter").expect("a table");
+    let names: Vec<&str> =
+        counters.rows.iter().flat_map(|row| row[0].split('`').skip(1).step_by(2)).collect();
+    assert_eq!(known, names.iter().copied().collect());
 }
 
 /// A file of a document, its name in the comment of its first line.
