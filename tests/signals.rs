@@ -19,7 +19,7 @@ use support::successor::children_of;
 use support::{Apex, Backend, all, get, ok};
 
 /// What a signal may take to be acted upon. It is milliseconds; the rest is for machines that are busy.
-const AT_ONCE: Duration = Duration::from_secs(2);
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 fn origin() -> Backend {
     Backend::answering(ok("here"))
