@@ -55,10 +55,13 @@ impl Exchange {
                 self.active.after(policy.connect_timeout).min(last)
             }
             Stage::Relay | Stage::Dial { .. } | Stage::Tunnel { .. } => {
-                let by_pace =
-                    self.pace.filter(|_| self.course.answer() != Answer::Begun && self.waits_for_client());
-                // The client is to keep its pace, besides.
-                let since = by_pace.map_or(self.active, |pace| pace.since);
+                let since = match &self.pace {
+                    // The client is to keep its pace, besides.
+                    Some(pace) if self.course.answer() != Answer::Begun && self.waits_for_client() => {
+                        pace.since
+                    }
+                    _ => self.active,
+                };
                 since.after(self.patience(settings)).min(self.next_look(settings))
             }
             Stage::Discard | Stage::Linger { .. } => self.active.after(LINGER_PAUSE).min(self.course.until()),

@@ -21,6 +21,10 @@ impl Exchange {
             }
             self.end_answer();
         }
+        self.next_beside_relay()
+    }
+
+    fn next_beside_relay(&mut self) -> Step {
         if self.course.stage() == Stage::Over {
             self.count_content();
         }
@@ -30,13 +34,12 @@ impl Exchange {
             }
             Stage::Dial { .. } | Stage::Over if self.course.is_linked() => Step::Release(Release::Close),
             Stage::Dial { fresh } => Step::Dial { fresh },
-            Stage::Relay => self.next_of_relay(),
             Stage::Tunnel { client_done, backend_done } => self.next_of_tunnel(client_done, backend_done),
             Stage::Linger { half_closed: false } => Step::Shutdown(Side::Client),
             Stage::Discard | Stage::Linger { half_closed: true } if self.request.source.ready => {
                 Step::Read(Side::Client)
             }
-            Stage::Head | Stage::Discard | Stage::Linger { .. } => Step::Wait,
+            Stage::Head | Stage::Relay | Stage::Discard | Stage::Linger { .. } => Step::Wait,
             Stage::Over => Step::Finish(self.course.client_keeps()),
         }
     }
@@ -66,6 +69,7 @@ impl Exchange {
         }
     }
 
+    #[inline]
     fn next_of_relay(&self) -> Step {
         // What can leave leaves first: a peer then works while Apex does the rest.
         if self.course.is_linked()

@@ -88,8 +88,8 @@ impl Sim {
                 (since + rests).min(since.max(self.book.left_at) + LAST_CALL) + slack
             }
             Manner::EmptyLines => since + rests + slack,
-            // What moves either way keeps an exchange whose answer has begun.
-            Manner::Drips(_) if self.answers_early(client) => u64::MAX,
+            // What moves either way keeps an exchange whose answer has begun, and a tunnel.
+            Manner::Drips(_) if self.answers_early(client) || client.is_in_tunnel() => u64::MAX,
             Manner::Drips(_) => {
                 let slow = u64::try_from(client.octets() / 4_096 + 10).unwrap_or(u64::MAX);
                 since + self.scene.idle() + slow * wait + self.slowest_answer() + slack
