@@ -7,14 +7,14 @@
 //! cli        what the command line can do without a running proxy; starts one
 //! control    the control thread: events, reload, listeners, upgrade, names of backends, service manager
 //! config     the file: read, checked, every error with its place and a hint
-//! worker     the reactor: loop, connection slabs, drive, dial, idle pools, timer wheel
+//! worker     the reactor: loop, connections, exchanges under way, drive, dial, idle pools, timer wheel
 //! log        the access log: lines made by workers, written by one thread
-//! net        sockets, listeners, kernel pipes; only here is rustix named
+//! net        the kernel: sockets and listeners (TCP, Unix), pipes, polls; only here is rustix named
 //! exchange   one request and its response as a pure state machine
 //! route      the compiled table, host and path patterns, pools, balancing
 //! http       bytes only: heads, targets, framing, chunked, what is forwarded, replies
 //! metrics    counters
-//! base       time as a number, random numbers, object pools, slot maps: what every floor uses
+//! base       time as a number, addresses, random numbers, object pools, slot maps: what every floor uses
 //! echo       beside the house: the origin for tries and benchmarks
 //! ```
 #![forbid(unsafe_code)]
