@@ -2,6 +2,7 @@
 
 use super::listener::Listener;
 use super::pipe::Pipe;
+use super::process;
 use super::stream::{self, Stream};
 use super::system::{EVENTS_MAX, Event, Peer, Poll, SYSTEM_KEY, System};
 use super::timer::Timer;
@@ -11,23 +12,25 @@ use mio::{Interest, Token};
 use rustix::fd::{AsFd, AsRawFd};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 /// Where the process clock stands at 0; the same for all threads.
 #[derive(Debug, Clone, Copy)]
-pub struct Epoch(Instant);
+pub struct Epoch {
+    /// The monotonic clock at that moment, microseconds.
+    begun_us: u64,
+}
 
 impl Epoch {
     /// Starts the process clock.
-    #[expect(clippy::disallowed_methods, reason = "this is the clock that others are given")]
     pub fn start() -> Self {
-        Self(Instant::now())
+        Self { begun_us: process::monotonic_us() }
     }
 
     /// Now on the process clock.
     pub fn now(&self) -> Tick {
         // Tick 0 stands for "never was", so the clock starts one tick later.
-        Tick(1).after(self.0.elapsed())
+        Tick(1 + process::monotonic_us().saturating_sub(self.begun_us))
     }
 }
 
