@@ -27,8 +27,11 @@ const STINT_COST_MAX: usize = 4 * 1024 * 1024;
 pub(super) const BUSY_COST: usize = 64 * 1024;
 
 /// What all clients of the queue may spend in one turn, if those of events did not spend more: then as much as they did, so that
-/// neither starve the others.
-const TURN_COST_MAX: usize = 1024 * 1024;
+/// neither starve the others, ...
+const TURN_COST: usize = 1024 * 1024;
+
+/// ... but no more than this, so that those who come meanwhile are not kept waiting.
+const TURN_COST_MAX: usize = 4 * TURN_COST;
 
 impl<S: System> Worker<S> {
     /// An event told of an end of an exchange, or its time to gather is over.
@@ -45,7 +48,7 @@ impl<S: System> Worker<S> {
 
     /// Serves exchanges of the queue, those first that wait longest.
     pub(super) fn serve_queue(&mut self) {
-        let mut left = std::mem::take(&mut self.event_cost).max(TURN_COST_MAX);
+        let mut left = std::mem::take(&mut self.event_cost).clamp(TURN_COST, TURN_COST_MAX);
         while left > 0
             && let Some(key) = self.queue.pop_front()
         {
@@ -62,7 +65,7 @@ impl<S: System> Worker<S> {
             }
             let spent = std::mem::take(&mut self.stint_cost);
             if let Some(active) = self.exchanges.get_mut(key) {
-                active.is_busy = has_more || spent >= BUSY_COST;
+                active.is_busy |= has_more || spent >= BUSY_COST;
             }
         }
     }

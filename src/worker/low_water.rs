@@ -65,9 +65,13 @@ impl<S: System> Resources<S> {
             let low_water = active.low_water(side);
             if wanted.is_none() || low_water.octets == ANY_BYTES {
                 low_water.until = Tick::NEVER;
-            } else if was_asked {
+                continue;
+            }
+            if was_asked {
                 low_water.until = Tick(self.clock.now.after(GATHER_TIME).0.next_multiple_of(GRID_US));
             }
+            // What it is told of then is much.
+            active.is_busy = true;
         }
     }
 
