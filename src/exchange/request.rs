@@ -80,6 +80,11 @@ impl Exchange {
     pub(super) fn keep_pace(&mut self, count: usize, env: &Env<'_>) {
         // It waits for no 100 any more.
         self.meta.expects_continue = false;
+        if !self.request.sink.ready {
+            // It is the backend that takes its time: what a pipe takes meanwhile begins no span of the client's.
+            self.pace = None;
+            return;
+        }
         let pace = self.pace.get_or_insert(Pace { since: env.now, bytes: 0 });
         pace.bytes += count as u64;
         if pace.bytes >= CONTENT_PACE_BYTES_MIN {

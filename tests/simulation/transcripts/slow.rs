@@ -3,7 +3,7 @@
 use super::{Bench, FORWARDED, OK, dated, forwarded_get, forwarded_post, get, post};
 use apex::base::Tick;
 use apex::exchange::Side::{self, Backend, Client};
-use apex::exchange::{Cause, Outcome, Release, Step};
+use apex::exchange::{Cause, Outcome, Readiness, Release, Step};
 use apex::http::head::Persistence;
 use apex::http::limits::{ACKNOWLEDGED_BYTES_MIN, LOOKS};
 use std::time::Duration;
@@ -302,4 +302,28 @@ fn a_connection_that_was_to_go_on_is_not_reset_for_the_rest_of_its_request() {
     bench.closes(Client);
     bench.step(Step::Read(Client), Outcome::Ended);
     bench.ends(Persistence::Close);
+}
+
+#[test]
+fn what_a_client_sends_while_the_backend_takes_nothing_does_not_count_against_it() {
+    let mut bench = Bench::new();
+    let fields = "Content-Length: 594359\r\n";
+    bench.asks(post(fields), forwarded_post(fields));
+    bench.wakes(Client);
+    bench.step(Step::Fill(Client), Outcome::Moved { count: 700, full: false });
+    bench.step(Step::Drain(Backend), Outcome::Blocked);
+    bench.step(Step::Fill(Client), Outcome::Moved { count: 211, full: false });
+    bench.step(Step::Fill(Client), Outcome::Blocked);
+    bench.waits();
+    // The backend takes nothing for longer than a timeout, and then all.
+    bench.env.now = bench.env.now.after(Duration::from_secs(40));
+    bench.wakes(Client);
+    bench.exchange.ready(Backend, Readiness { writable: true, ..Readiness::default() });
+    bench.step(Step::Drain(Backend), Outcome::Moved { count: 911, full: true });
+    bench.step(Step::Fill(Client), Outcome::Moved { count: 700, full: false });
+    bench.step(Step::Drain(Backend), Outcome::Moved { count: 700, full: true });
+    bench.step(Step::Fill(Client), Outcome::Blocked);
+    bench.waits();
+    let deadline = bench.exchange.deadline(&bench.env.rules);
+    assert!(deadline > bench.env.now.after(Duration::from_secs(20)), "{deadline:?}");
 }
