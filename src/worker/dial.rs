@@ -178,8 +178,10 @@ impl<S: System> Resources<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::accept::tests::{bound, worker};
+    use super::super::accept::tests::{bound, worker, worker_on};
+    use super::super::faulty::Faulty;
     use super::super::listen_group::{Mailbox, Ownership};
+    use super::super::shared::Phase;
     use super::super::token::Kind;
     use super::*;
     use crate::net::Stream;
@@ -187,8 +189,9 @@ mod tests {
     use crate::route::balance::Pool;
     use crate::route::spec::BackendAddress;
     use std::io::Write;
-    use std::net::{Ipv4Addr, Shutdown, TcpListener};
+    use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
     use std::sync::Arc;
+    use std::time::Duration;
 
     fn pool(authority: &str) -> Pool {
         let address = BackendAddress::parse_url(&format!("http://{authority}")).unwrap();
@@ -197,6 +200,44 @@ mod tests {
 
     fn chosen(pool: &Pool) -> Chosen<'_> {
         pool.choose(&mut Cursor::default(), 0, &[], Tick::default()).unwrap().endpoint
+    }
+
+    /// A connection at rest, and its peer.
+    fn park<S: System<Stream = Stream>>(
+        resources: &mut Resources<S>,
+        listener: &TcpListener,
+        pool: &Pool,
+    ) -> (Key, TcpStream) {
+        let stream = Stream::connect(&listener.local_addr().unwrap().into()).unwrap();
+        let peer = listener.accept().unwrap().0;
+        let link = Link {
+            stream,
+            endpoint: chosen(pool).hold(),
+            user: None,
+            is_counted: false,
+            is_trial: false,
+            bulk: false,
+            deadline: Tick::NEVER,
+            timer: Timer::UNSET,
+        };
+        let key = resources.links.insert(link);
+        resources.idle.park(chosen(pool).id, key).unwrap();
+        (key, peer)
+    }
+
+    #[test]
+    fn a_poll_that_a_signal_ends_proves_no_connection_quiet() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let pool = pool(&listener.local_addr().unwrap().to_string());
+        let mut worker = worker_on(Faulty::new(), bound(0, Ownership::Exclusive), Mailbox::default());
+        worker.shared.set_phase(Phase::Serving);
+        let (_, mut talking) = park(&mut worker.resources, &listener, &pool);
+        talking.write_all(b"nobody asked").unwrap();
+        worker.resources.system.interruptions.push_back(Duration::ZERO);
+        worker.turn();
+        let user = Key::new(Kind::Exchange as u8, 1, 1);
+        assert_eq!(worker.resources.take_idle(chosen(&pool).id, user), None);
+        assert_eq!(worker.resources.links.len(), 0);
     }
 
     /// In turns of which the poll could not tell of everything, a connection that is not quiet is told by itself.
@@ -209,25 +250,7 @@ mod tests {
         let mut worker = worker(bound(0, Ownership::Exclusive), Mailbox::default());
         let resources = &mut worker.resources;
         resources.idle.polled(true);
-        let mut park = || {
-            let stream = Stream::connect(&listener.local_addr().unwrap().into()).unwrap();
-            let peer = listener.accept().unwrap().0;
-            let (deadline, timer) = (Tick::NEVER, Timer::UNSET);
-            let endpoint = endpoint.clone();
-            let link = Link {
-                stream,
-                endpoint,
-                user: None,
-                is_counted: false,
-                is_trial: false,
-                bulk: false,
-                deadline,
-                timer,
-            };
-            let key = resources.links.insert(link);
-            resources.idle.park(chosen(&pool).id, key).unwrap();
-            (key, peer)
-        };
+        let mut park = || park(resources, &listener, &pool);
         let ((quiet, _open), (_, ended), (_, mut talking)) = (park(), park(), park());
         ended.shutdown(Shutdown::Write).unwrap();
         talking.write_all(b"nobody asked").unwrap();

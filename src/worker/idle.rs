@@ -69,7 +69,8 @@ impl Idle {
             return None;
         }
         if let Some(key) = stack.resting.pop_back() {
-            return Some(Rested { key, is_quiet: true });
+            // A poll that did not tell everything proves nothing of what came before it.
+            return Some(Rested { key, is_quiet: !self.is_behind });
         }
         let key = if self.is_behind { stack.parked.pop()? } else { return None };
         Some(Rested { key, is_quiet: false })
@@ -170,7 +171,7 @@ mod tests {
             for index in 1..3 {
                 assert_eq!(idle.park(ENDPOINT, key(index)), Ok(()));
             }
-            assert_eq!(idle.take(ENDPOINT), if round == 0 { Some(quiet(0)) } else { Some(untold(2)) });
+            assert_eq!(idle.take(ENDPOINT), if round == 0 { Some(untold(0)) } else { Some(untold(2)) });
             assert_eq!(idle.take(ENDPOINT), if round == 0 { Some(untold(2)) } else { Some(untold(1)) });
             assert_eq!(idle.take(ENDPOINT), if round == 0 { Some(untold(1)) } else { None });
             assert_eq!(idle.parked_slots.len(), 1);
