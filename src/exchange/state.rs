@@ -197,6 +197,11 @@ impl Exchange {
         self.ready(Side::Client, readiness);
     }
 
+    /// What is read from the client is thrown away.
+    pub fn throws_away(&self) -> bool {
+        matches!(self.course.stage(), Stage::Discard | Stage::Linger { .. })
+    }
+
     /// Asked at rest: empty lines that have come since the last request, to be told by [`Exchange::resume`].
     pub fn empty_lines(&self) -> u8 {
         self.empty_lines

@@ -10,7 +10,7 @@ use crate::base::Key;
 use crate::net::System;
 
 /// What a step costs beside the octets that it writes or drains: a system call takes as long as moving so many. What is read, or filled
-/// into a pipe, counts when it goes on: no pipe is left full because a turn is over.
+/// into a pipe, counts when it goes on, or is thrown away: no pipe is left full because a turn is over.
 pub(super) const STEP_COST: usize = 4 * 1024;
 
 /// What a client of which an event tells may spend at once: 24 steps, or fewer with octets. A small exchange takes about ten.

@@ -182,8 +182,13 @@ impl<S: System> Resources<S> {
                     return (cost, Driven::Waits);
                 }
             };
-            if let (Step::Write(_) | Step::Drain(_), Outcome::Moved { count, .. }) = (step, outcome) {
-                cost += count;
+            match (step, outcome) {
+                (Step::Write(_) | Step::Drain(_), Outcome::Moved { count, .. }) => cost += count,
+                // It goes no further.
+                (Step::Read(_), Outcome::Moved { count, .. }) if active.exchange.throws_away() => {
+                    cost += count;
+                }
+                _ => {}
             }
             let Active { exchange, local, .. } = active;
             exchange.apply(step, outcome, &mut self.env(end, local));
