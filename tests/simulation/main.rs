@@ -1,7 +1,8 @@
 //! A seeded simulation of the whole worker, on a simulated kernel with everybody around it, edge-triggered as epoll is.
 //!
 //! For every seed hold: order and truth of responses, conservation of octets, no lost wake-up, an end by the deadline, safe
-//! replays, clean pooled connections, bounds, no busy loop. `APEX_SEED=n` replays one seed, `APEX_SEEDS=n` sets how many are tried.
+//! replays, clean pooled connections, bounds, no busy loop. `APEX_SEED=n` replays one seed, `APEX_SEEDS=n` sets how many
+//! are tried, `APEX_FIRST=n` which is the first.
 
 mod surroundings;
 mod transcripts;
@@ -67,7 +68,7 @@ fn play_all(first: u64, count: u64) -> Vec<String> {
 fn every_seed_holds_all_properties() {
     let (first, count) = match number("APEX_SEED") {
         Some(seed) => (seed, 1),
-        None => (0, number("APEX_SEEDS").unwrap_or(SEEDS)),
+        None => (number("APEX_FIRST").unwrap_or(0), number("APEX_SEEDS").unwrap_or(SEEDS)),
     };
     let failures = play_all(first, count);
     if let Some(shown) = failures.iter().min_by_key(|what| what.len()) {

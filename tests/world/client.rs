@@ -125,7 +125,7 @@ impl Client {
             socket: 0,
             rests,
             reads_after: 0,
-            eager: scene.bulk,
+            eager: scene.is_eager(),
             failed: matches!(script.manner, Manner::Drips(_) | Manner::EmptyLines),
             script,
             spans,

@@ -159,8 +159,8 @@ impl World {
 
 fn draw_clients(scene: &Scene, book: &mut Book, choices: &mut Choices) -> Vec<Client> {
     let mut clients = Vec::new();
-    for _ in 0..choices.within(1, if scene.bulk { 2 } else { 6 }) {
-        let count = choices.within(1, 5);
+    for _ in 0..choices.within(1, if scene.is_eager() { 3 } else { 6 }) {
+        let count = choices.within(1, if scene.busy { 8 } else { 5 });
         let first = book.plans.len();
         for place in 0..count {
             let plan = Plan::draw(choices, first + place, scene, place + 1 == count);

@@ -329,12 +329,23 @@ impl Answer {
             fails_behind: None,
             fails_at: None,
         };
+        if scene.busy && !switches {
+            answer.keep_connection();
+        }
         if mood == Mood::Faulty && choices.percent(35) {
             answer.draw_failure(choices, plan);
-        } else if mood == Mood::Faulty && shape == Shape::Chunked && plan.method != "HEAD" {
+        } else if mood == Mood::Faulty && answer.shape == Shape::Chunked && plan.method != "HEAD" {
             answer.corrupt = choices.percent(8);
         }
         answer
+    }
+
+    /// A plain answer, behind which the connection is used again.
+    fn keep_connection(&mut self) {
+        let Self { status, shape, http10, behind, surplus, when, thinks, .. } = self;
+        (*status, *shape, *http10, *behind, *surplus) = (200, Shape::Length, false, Behind::Keeps, false);
+        (*when, *thinks) = (When::Whole, 0);
+        self.trailers = false;
     }
 
     fn draw_failure(&mut self, choices: &mut Choices, plan: &Plan) {
@@ -459,7 +470,7 @@ impl Script {
             } else {
                 0
             },
-            pipelines: choices.percent(50),
+            pipelines: scene.busy || choices.percent(50),
             half_closes: choices.percent(25),
             abort: if matches!(manner, Manner::Plain | Manner::Reads(_)) { abort } else { None },
         }
@@ -472,6 +483,8 @@ pub(crate) struct Scene {
     pub(crate) mood: Mood,
     /// Contents are long, and peers take and give whatever there is room for.
     pub(crate) bulk: bool,
+    /// Clients ask for much, one thing behind the other, and polls are often interrupted: what was parked is taken soon.
+    pub(crate) busy: bool,
     /// So many in a hundred take their time.
     pub(crate) pauses: usize,
     /// What the shortest deadline of a live exchange allows (ticks).
@@ -507,16 +520,18 @@ impl Scene {
         let sometimes =
             |choices: &mut Choices, chance, value| if choices.percent(chance) { value } else { 0 };
         let bulk = choices.percent(4);
+        let busy = !bulk && choices.percent(4);
         Self {
             mood,
             bulk,
+            busy,
             pauses: sometimes(choices, 60, 12),
             wait: choices.pick(&[30, 30, 5, 2]) * SECOND,
-            interleaves: if bulk { 100 } else { choices.pick(&[15, 15, 0, 60]) },
-            acts_within: if bulk { 5 } else { 1 },
+            interleaves: if bulk || busy { 100 } else { choices.pick(&[15, 15, 0, 60]) },
+            acts_within: if bulk || busy { 5 } else { 1 },
             events_max: choices.pick(&[512, 512, 1, 2, 4]),
-            late: choices.pick(&[0, 4, 30]),
-            interrupts: choices.pick(&[0, 0, 10, 40]),
+            late: if busy { 60 } else { choices.pick(&[0, 4, 30]) },
+            interrupts: if busy { 50 } else { choices.pick(&[0, 0, 10, 40]) },
             freezes: sometimes(choices, 15, 10),
             no_descriptor: if mood == Mood::Faulty { sometimes(choices, 20, 10) } else { 0 },
             no_pipe: choices.pick(&[0, 0, 30, 100]),
@@ -524,6 +539,11 @@ impl Scene {
             no_low_water: choices.percent(10),
             no_filter: choices.percent(50),
         }
+    }
+
+    /// Peers send and take whatever there is room for.
+    pub(crate) const fn is_eager(&self) -> bool {
+        self.bulk || self.busy
     }
 
     /// How long a client or backend connection may be at rest.
@@ -547,6 +567,9 @@ impl Scene {
     }
 
     fn content_len(&self, choices: &mut Choices) -> usize {
+        if self.busy && choices.percent(40) {
+            return choices.within(400_000, 1_500_000);
+        }
         if self.bulk && choices.percent(40) {
             choices.within(1_000_000, 6_000_000)
         } else {

@@ -161,7 +161,7 @@ impl Sim {
 
     pub(crate) fn add_socket(&mut self, owner: Owner, connecting: Option<Connecting>) -> usize {
         let mut sizes = Sizes::draw(&mut self.choices);
-        if self.scene.bulk {
+        if self.scene.is_eager() {
             sizes = Sizes { rx_max: 300_000, tx_max: 300_000, far_max: 300_000 };
         }
         // What a peer's kernel has room for bounds its pace.
@@ -377,7 +377,7 @@ impl Sim {
         let socket = self.add_socket(Owner::Backend(at), Some(connecting));
         let closes_idle = self.scene.closes_idle(&mut self.choices);
         let rests = Rests::new(self.scene.pauses, self.scene.rests());
-        self.backends.push(Backend::new(socket, endpoint, closes_idle, self.scene.bulk, rests));
+        self.backends.push(Backend::new(socket, endpoint, closes_idle, self.scene.is_eager(), rests));
         Ok(socket)
     }
 

@@ -262,7 +262,10 @@ impl System for Sim {
             return Err(Errno::MFILE.into());
         }
         self.pipes.set(self.pipes.get() + 1);
-        Ok(PipeHandle { pipe: Pipe::draw(&mut self.choices, self.scene.bulk), open: Rc::clone(&self.pipes) })
+        Ok(PipeHandle {
+            pipe: Pipe::draw(&mut self.choices, self.scene.is_eager()),
+            open: Rc::clone(&self.pipes),
+        })
     }
 
     fn held(&self, pipe: &PipeHandle) -> usize {

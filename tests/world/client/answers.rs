@@ -243,6 +243,10 @@ impl Client {
             let unasked = !cut && self.sent == self.spans[self.answered].start;
             // Its request may cross the end of a connection of which Apex cannot know when the last answer was read.
             let crosses = !cut && self.pace().is_some();
+            // Nor is the rest of a request that was answered early waited for while the process is frozen.
+            let early =
+                previous.is_some_and(|plan| plan.answers.iter().any(|answer| answer.when == When::Head));
+            let crosses = crosses || (!cut && book.frozen > 0 && early);
             // At rest for long, or turned away before it has asked.
             let idle =
                 unasked && (book.leaving || now >= self.served_at + self.idle_after || self.is_over_limit());
