@@ -91,7 +91,7 @@ impl Sim {
             // What moves either way keeps an exchange whose answer has begun, and a tunnel.
             Manner::Drips(_) if self.answers_early(client) || client.is_in_tunnel() => u64::MAX,
             Manner::Drips(_) => {
-                let slow = u64::try_from(client.octets() / 4_096 + 10).unwrap_or(u64::MAX);
+                let slow = u64::try_from(client.octets() / 4_096 + 15).unwrap_or(u64::MAX);
                 since + self.scene.idle() + slow * wait + self.slowest_answer() + slack
             }
             Manner::Plain | Manner::Reads(_) => u64::MAX,
@@ -118,9 +118,9 @@ impl Sim {
         if held.timers > held.clients + held.links {
             self.fail(format!("more timers than connections: {held:?}"));
         }
-        // Of a client that went within the last milliseconds, the wait for much may be left.
+        // Of a client that went, its place in the queue or its wait for much may be left for a moment.
         let waits_max = self.clients.len();
-        if held.queued > held.clients || held.low_water_waits > waits_max || held.exchanges > held.clients {
+        if held.queued > waits_max || held.low_water_waits > waits_max || held.exchanges > held.clients {
             self.fail(format!("more of something than clients: {held:?}"));
         }
         if held.large_buffers > 4 * held.exchanges {

@@ -2,6 +2,7 @@
 //! against what went wrong.
 
 use super::super::content::{self, Way};
+use super::super::pace::SECOND;
 use super::super::record::Book;
 use super::super::script::{Expect, Shape, When};
 use super::super::socket::{End, Socket};
@@ -247,6 +248,8 @@ impl Client {
             let early =
                 previous.is_some_and(|plan| plan.answers.iter().any(|answer| answer.when == When::Head));
             let crosses = crosses || (!cut && book.frozen > 0 && early);
+            // Nor one that comes when the last call of a process that leaves is over.
+            let crosses = crosses || (!cut && book.leaving && now >= book.left_at + SECOND);
             // At rest for long, or turned away before it has asked.
             let idle =
                 unasked && (book.leaving || now >= self.served_at + self.idle_after || self.is_over_limit());
