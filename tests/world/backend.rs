@@ -114,11 +114,6 @@ impl Backend {
         super::wire::requests_in(&[&self.reader.bytes, near, far].concat())
     }
 
-    /// The request under way.
-    pub(crate) fn current(&self) -> Option<usize> {
-        self.current.as_ref().map(|current| current.id)
-    }
-
     fn reads(&self) -> bool {
         // The rest of a request may be left unread until its early answer is given, or for ever.
         let left = self.current.as_ref().is_some_and(|current| {

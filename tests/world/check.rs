@@ -69,8 +69,8 @@ impl Sim {
         let is_served = self.backends.iter().any(|backend| {
             let socket = &self.sockets[backend.socket];
             let connects = socket.connecting == Some(Connecting::Lost) && !socket.closed;
-            let is_its_own = backend.current() == Some(id) && backend.stalled;
-            connects || is_its_own || (!backend.closed && backend.acts_at(socket) < u64::MAX)
+            // One that stalled behind an answer may have been used again.
+            connects || (!backend.closed && (backend.stalled || backend.acts_at(socket) < u64::MAX))
         });
         !acts && !is_served
     }
