@@ -1,4 +1,4 @@
-//! What the outcome of a step changes, as far as that does not depend on what the bytes mean.
+//! The effects of a step's outcome, as far as they do not depend on the meaning of the octets.
 
 use super::body::Body;
 use super::ending::LINGER;
@@ -11,7 +11,7 @@ use super::tries::When;
 use crate::route::health::Failure;
 
 impl Exchange {
-    /// Tells the outcome of the step that [`Exchange::next_step`] named.
+    /// Takes the outcome of the step that [`Exchange::next_step`] named.
     pub fn apply(&mut self, step: Step, outcome: Outcome, env: &mut Env<'_>) {
         match (step, outcome) {
             (Step::Read(Side::Client), outcome) => self.client_read(outcome, env),
@@ -27,7 +27,7 @@ impl Exchange {
                 self.response.sink.ready = false;
             }
             (Step::Write(Side::Backend) | Step::Drain(Side::Backend), Outcome::Blocked) => {
-                // From here on it is the backend that takes its time.
+                // The client's pace is not measured while Apex waits for the backend.
                 self.pace = None;
                 self.request.sink.ready = false;
             }
@@ -52,7 +52,8 @@ impl Exchange {
         if outcome == Outcome::Blocked {
             flow.source.ready = false;
         } else if side == Side::Backend {
-            // RFC 9112 section 9.2: octets behind the response, or an end, are of no exchange.
+            // RFC 9112 section 9.2: octets after the response, or a close, belong to no exchange: the
+            // connection cannot be reused.
             self.course.close_backend();
         }
     }
@@ -68,7 +69,7 @@ impl Exchange {
         } else {
             flow.wrote(count, env.buffers);
         }
-        // A short write says that the socket's buffer is full; an edge will tell when it is not.
+        // A short write means that the socket's buffer is full; an edge reports when it has room again.
         if !full && matches!(step, Step::Write(_)) {
             flow.sink.ready = false;
             if side == Side::Backend {
@@ -81,13 +82,13 @@ impl Exchange {
         self.advance(side, env);
     }
 
-    /// Moves on what the direction towards `sink` holds in memory.
+    /// Encodes what the direction towards `sink` holds in memory.
     pub(super) fn advance(&mut self, sink: Side, env: &mut Env<'_>) {
         let (flow, from) = match sink {
             Side::Client => (&mut self.response, Side::Backend),
             Side::Backend => (&mut self.request, Side::Client),
         };
-        // Nothing is left to be moved on behind most steps.
+        // Most steps leave nothing to encode.
         let moved =
             if flow.body == Body::Done { Ok(()) } else { flow.advance(&env.settings.head, env.buffers) };
         match (moved, from) {
@@ -129,7 +130,8 @@ impl Exchange {
                 self.active = env.now;
                 self.request.sink.ready = true;
                 self.response.source = Source::default();
-                // Where a long response is expected, little of it is to be copied before its head says so.
+                // If a long response is expected, read little of it into memory before its head is parsed, so
+                // that less is copied.
                 self.response.large_reads = !bulk;
             }
             Outcome::DialFailed { asked, failure } => {
@@ -147,7 +149,7 @@ impl Exchange {
             Stage::Linger { .. } => {
                 self.course.half_close(env.now.after(self.linger_span()));
                 self.active = env.now;
-                // What was read belongs to nobody now.
+                // The octets in memory have no destination any more.
                 self.request.abandon();
             }
             _ => {}
@@ -165,7 +167,7 @@ impl Exchange {
                 self.course.half_close(env.now.after(LINGER));
             }
         } else if self.is_response_read() && self.request.body != Body::Done {
-            // The rest of the request is for nobody; what of it was read already is thrown away now.
+            // The rest of the request has no destination: discard what was already read.
             self.request.discard();
             self.advance(Side::Backend, env);
         }

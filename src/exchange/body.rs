@@ -1,29 +1,30 @@
-//! How far a message body has come, as its source frames it (RFC 9112 section 6.3), and how it goes to the sink.
+//! The progress of a message body in its source's framing (RFC 9112 section 6.3), and its framing towards the
+//! sink.
 
 use crate::http::chunked::Decoder;
 use crate::http::framing::Framing;
 
-/// Where a body stands, as its source frames it.
+/// The position in a body, in its source's framing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Body {
-    /// So many octets are still to come, never 0.
+    /// Octets still to come, never 0.
     Length(u64),
     Chunked(Decoder),
-    /// The last chunk was read, the trailer section comes.
+    /// The last chunk was read; the trailer section follows.
     Trailers,
     UntilClose,
-    /// All of it was taken from the source.
+    /// All of it was read from the source.
     Done,
 }
 
 impl Body {
-    /// The body of a request with that framing, at its front, and how it goes on.
+    /// The start of a request body with that framing, and its framing towards the sink.
     #[inline]
     pub(super) fn of_request(framing: Framing) -> (Self, Encoding) {
         Self::framed_by(framing, Decoder::new())
     }
 
-    /// The body of a response with that framing, at its front, and how it goes on.
+    /// The start of a response body with that framing, and its framing towards the sink.
     #[inline]
     pub(super) fn of_response(framing: Framing) -> (Self, Encoding) {
         Self::framed_by(framing, Decoder::of_response())
@@ -40,15 +41,15 @@ impl Body {
     }
 }
 
-/// How content goes to the sink.
+/// The framing of content towards the sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
     AsIs,
     Chunked,
-    /// It is read and thrown away.
+    /// It is read and discarded.
     Discard,
 }
 
-/// A body ended before its framing said so.
+/// A body ended before its framing allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Truncated;

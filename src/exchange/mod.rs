@@ -1,10 +1,12 @@
-//! One request and its response as a pure state machine. It says the next step and is told the outcome; it knows no socket, no
-//! clock and no thread.
+//! One request and its response as a pure state machine. It names the next step and is given the outcome. It
+//! knows no socket, no clock and no thread.
 //!
-//! Where an exchange stands, and how it comes there, is one page: `transitions`. The order of steps is `next`, what their outcomes change
-//! `apply`; what octets mean is decided in `request` and `response`, how it ends other than well in `ending` and `progress`.
+//! `transitions` has every stage and every change of stage. `next` has the order of steps, `apply` the
+//! effects of their outcomes. `request` and `response` decide what the octets mean; `ending` and `progress`
+//! handle failures, deadlines and slow peers.
 //!
-//! The two directions are two values of one pump: a body that knows its framing, bytes in memory, bytes in a kernel pipe.
+//! The two directions are two values of one type, `Flow`: a body with its framing, octets in memory, octets
+//! in a kernel pipe.
 
 mod apply;
 mod body;

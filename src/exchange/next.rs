@@ -1,4 +1,4 @@
-//! The order of steps: which one is next in each stage. It performs nothing.
+//! The order of steps: which one is next in each stage. This file performs nothing.
 
 use super::body::Body;
 use super::ending::LINGER_MAX;
@@ -9,12 +9,13 @@ use super::transitions::{Answer, Stage};
 use crate::http::head::Persistence;
 
 impl Exchange {
-    /// The next step. It is to be performed and its outcome given to [`Exchange::apply`] before the next call.
+    /// The next step. The caller performs it and passes its outcome to [`Exchange::apply`] before the next
+    /// call.
     pub fn next_step(&mut self) -> Step {
         if self.course.is_client_gone() {
             self.client_lost();
         }
-        // Most steps are of this stage.
+        // Checked first: most steps belong to this stage.
         if self.course.stage() == Stage::Relay {
             if self.course.is_linked() || !self.is_response_read() || !self.response.is_delivered() {
                 return self.next_of_relay();
@@ -44,20 +45,20 @@ impl Exchange {
         }
     }
 
-    /// The response was given to the client whole; what becomes of the connection?
+    /// The whole response was written to the client: decides whether the connection persists.
     fn end_answer(&mut self) {
         let request_read = self.request.body == Body::Done;
         if self.course.client_keeps() == Persistence::KeepAlive {
             if request_read {
                 self.course.finish();
             } else {
-                // RFC 9112 section 9.3: the rest of the request is read, or the connection closed.
+                // RFC 9112 section 9.3: read the rest of the request, or close the connection.
                 self.course.begin_discard(self.active.after(LINGER_MAX));
             }
             return;
         }
-        // RFC 9112 section 9.6: unread bytes would turn the close into a reset, and the answer could be lost to it.
-        // Only of a client that said so it is certain that nothing more is on its way.
+        // RFC 9112 section 9.6: a close with unread octets becomes a reset, which can destroy the response in
+        // flight. A plain close is safe only if the client said that it sends nothing more.
         let quiet = self.meta.closes
             && request_read
             && self.request.incoming.is_empty()
@@ -71,7 +72,7 @@ impl Exchange {
 
     #[inline]
     fn next_of_relay(&self) -> Step {
-        // What can leave leaves first: a peer then works while Apex does the rest.
+        // Write before reading: the peer can then work while Apex does the rest.
         if self.course.is_linked()
             && !self.course.is_request_aborted()
             && let Some(step) = to_sink(self.request.move_to_sink(), Side::Backend)
@@ -107,13 +108,13 @@ impl Exchange {
         if self.course.answer() == Answer::Begun {
             return from_source(self.response.move_from_source(), Side::Backend);
         }
-        // A head is awaited.
+        // The response head is awaited.
         let source = self.response.source;
         (source.ready && !source.ended && !self.response.has_memory()).then_some(Step::Read(Side::Backend))
     }
 
-    /// A backend connection is used again only if both messages are whole and nothing came behind the response
-    /// (RFC 9112 section 9.2, 9.3).
+    /// A backend connection is reused only if both messages are complete and no octet follows the response
+    /// (RFC 9112 sections 9.2, 9.3).
     fn let_go(&self) -> Step {
         let source = self.response.source;
         if self.course.backend_keeps() == Persistence::Close
@@ -123,8 +124,9 @@ impl Exchange {
         {
             Step::Release(Release::Close)
         } else if source.ready {
-            // The last read or fill did not reach the end of what there was: no edge would tell of bytes that are there already. They
-            // belong to nobody, so they need no memory, which the response may still fill.
+            // The last read or fill did not drain the socket, so no edge would report octets that are already
+            // there. Such octets belong to no response. A peek finds them without memory, which the response
+            // may still fill.
             Step::Peek(Side::Backend)
         } else {
             Step::Release(Release::Reuse)

@@ -1,7 +1,7 @@
-//! What is known of one exchange: its states, its facts, and what the worker asks of it between two steps.
+//! The state of one exchange, and the questions that the worker asks of it between two steps.
 //!
-//! `next` says the next step, `apply` takes its outcome; what the bytes mean is decided in `request` (what the client sent),
-//! `response` (what the backend sent) and `ending` (failures, deadlines, answers of Apex's own).
+//! `next` names the next step, `apply` takes its outcome. The meaning of the octets is decided in `request`
+//! (from the client), `response` (from the backend) and `ending` (failures, deadlines, Apex's own answers).
 
 use super::body::Body;
 use super::buffer::Buffers;
@@ -21,29 +21,30 @@ use crate::route::endpoint::Try;
 use crate::route::health::Failure;
 use crate::route::policy::Policy;
 
-/// The longest rest of a request that is read to its end behind an early response, so that the connection goes on.
+/// The most octets of request content that are read and discarded after an early response to keep the
+/// connection open.
 pub(super) const DISCARD_BYTES_MAX: u64 = 256 * 1024;
 
-/// The status in the log where a client was gone before it was answered.
+/// The logged status of a request whose client closed the connection before a response began.
 pub(super) const CLIENT_GONE: u16 = 499;
 
-/// No endpoint of the pool can be tried.
+/// Sent if the pool has no endpoint that can be tried.
 const NO_BACKEND: LocalReply = LocalReply { status: 503, reason: "no usable backend" };
 
-/// What the request asked for, kept while its head is gone.
+/// The facts of the request that are needed after its head has been consumed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RequestMeta {
     pub(super) method: Method,
     pub(super) version: Version,
     pub(super) expects_continue: bool,
     pub(super) upgrades: bool,
-    /// The client said that nothing follows its request.
+    /// The client sent `Connection: close` or its equivalent: no further request follows.
     pub(super) closes: bool,
     pub(super) body_bytes_max: u64,
 }
 
 impl RequestMeta {
-    /// What a request asks for, whatever its route allows.
+    /// The facts of a request, without the limits of its route.
     pub(super) fn by(request: &Request<'_, '_>) -> Self {
         Self {
             method: request.method,
@@ -55,19 +56,20 @@ impl RequestMeta {
         }
     }
 
-    /// Whether the answer carries content (RFC 9110 section 9.3.2).
+    /// Whether the response carries content (RFC 9110 section 9.3.2).
     pub(super) fn content(&self) -> Content {
         if self.method == Method::Head { Content::HeadOnly } else { Content::Full }
     }
 
-    /// What is said of the connection: `close` always, `keep-alive` to a 1.0 client, which does not take it for granted
-    /// (RFC 9112 section 9.3).
+    /// The `Connection` option to send: `close` always, `keep-alive` only to an HTTP/1.0 client, whose
+    /// default is to close (RFC 9112 section 9.3).
     pub(super) fn connection(&self, keeps: Persistence) -> Option<Persistence> {
         (keeps == Persistence::Close || self.version == Version::Http10).then_some(keeps)
     }
 }
 
-/// What a client has sent of its content since when: it must be enough within each span of the timeout.
+/// The request content that the client has sent since a point in time; each span of the timeout must bring a
+/// minimum.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
     pub(super) since: Tick,
@@ -77,29 +79,29 @@ pub(super) struct Pace {
 /// One request and its response.
 #[derive(Debug)]
 pub struct Exchange {
-    /// How far it has come; changed by its transitions alone.
+    /// The stage; only the transitions change it.
     pub(super) course: Course,
     pub(super) request: Flow,
     pub(super) response: Flow,
     pub(super) meta: RequestMeta,
-    /// The limits that hold for it; none: the server's.
+    /// The limits of the route; `None`: the server's.
     pub(super) policy: Option<Policy>,
-    /// What is told to the client if no backend can be reached.
+    /// The response to send if no backend can be reached.
     pub(super) unreachable: LocalReply,
-    /// Octets at the front of the buffer that hold no complete head.
+    /// Octets at the front of the buffer that are known to hold no complete head.
     pub(super) scanned: usize,
-    /// Empty lines that came before the request, over rests of its connection.
+    /// Empty lines before the request, counted across idle periods of the connection.
     pub(super) empty_lines: u8,
     pub(super) interim_responses: u8,
-    /// What was tried in vain.
+    /// The failed tries.
     pub(super) tries: Tries,
-    /// Why the endpoint that was asked last is to blame, if it is.
+    /// The failure of the endpoint that was asked last, if it is to blame.
     pub(super) failure: Option<Failure>,
-    /// When something last moved.
+    /// The time of the last progress.
     pub(super) active: Tick,
-    /// What a peer for which octets wait had acknowledged; none while they flow.
+    /// What a peer with unsent octets had acknowledged; `None` while octets flow.
     pub(super) look: Option<Look>,
-    /// The client's pace; none while it is the backend that takes its time.
+    /// The client's pace; `None` while Apex waits for the backend.
     pub(super) pace: Option<Pace>,
     pub(super) record: Record,
 }
@@ -139,11 +141,11 @@ impl Exchange {
         }
     }
 
-    /// Begins the next exchange on the same client connection; bytes that were already read are its first. They are judged at
-    /// once: ask for [`Exchange::next_step`] afterwards.
+    /// Begins the next exchange on the same client connection. Octets that were already read are the start of
+    /// its request and are parsed at once: call [`Exchange::next_step`] afterwards.
     pub fn renew(&mut self, env: &mut Env<'_>) {
         self.record.reclaim(env.buffers);
-        // Content that no backend took is not the next request.
+        // Content that no backend took must not be parsed as the next request.
         self.request.discard();
         let mut request = Flow::new();
         std::mem::swap(&mut request.incoming, &mut self.request.incoming);
@@ -160,7 +162,7 @@ impl Exchange {
         }
     }
 
-    /// Back to an exchange that has not begun, for another client; memory goes back to the pool.
+    /// Resets to an exchange that has not begun, for another client; returns memory to the pool.
     pub fn reset(&mut self, buffers: &mut Buffers) {
         self.record.reclaim(buffers);
         self.request.reclaim(buffers);
@@ -178,7 +180,7 @@ impl Exchange {
         self.record.response_bytes = self.response.content_given();
     }
 
-    /// The process ends now, whatever goes on. True where that cuts something short.
+    /// The process exits now: ends the exchange. Returns true if that cuts a request or a response short.
     pub fn abort(&mut self) -> bool {
         let cuts = !self.is_at_rest() && self.course.stage() != Stage::Over;
         if cuts {
@@ -191,34 +193,35 @@ impl Exchange {
         cuts
     }
 
-    /// Goes on behind a rest of the client connection, before which so many empty lines had come.
+    /// Continues after an idle period of the client connection. `empty_lines`: the empty lines received
+    /// before it.
     pub fn resume(&mut self, readiness: Readiness, empty_lines: u8) {
         self.empty_lines = empty_lines;
         self.ready(Side::Client, readiness);
     }
 
-    /// What is read from the client is thrown away.
+    /// Octets read from the client are discarded.
     pub fn throws_away(&self) -> bool {
         matches!(self.course.stage(), Stage::Discard | Stage::Linger { .. })
     }
 
-    /// Asked at rest: empty lines that have come since the last request, to be told by [`Exchange::resume`].
+    /// Valid at rest: empty lines received since the last request, to pass to [`Exchange::resume`].
     pub fn empty_lines(&self) -> u8 {
         self.empty_lines
     }
 
-    /// Nothing of a request was seen: the client connection is at rest and needs no exchange.
+    /// No octet of a request has been received: the client connection is idle and needs no exchange.
     pub fn is_at_rest(&self) -> bool {
         self.course.stage() == Stage::Head && self.request.incoming.is_empty()
     }
 
-    /// Asked with `Step::Finish`: nothing came behind the request, as far as is known, so that the connection is at rest until an
-    /// event tells otherwise.
+    /// Valid with `Step::Finish`: no octet after the request is known of, so the connection can be idle until
+    /// the next event.
     pub fn may_rest(&self) -> bool {
         self.request.incoming.is_empty() && !self.request.source.ready
     }
 
-    /// The request head is still being read, or nothing of it was seen yet.
+    /// The request head is incomplete, or has not begun.
     pub fn reads_head(&self) -> bool {
         self.course.stage() == Stage::Head
     }
@@ -228,29 +231,29 @@ impl Exchange {
         &self.record
     }
 
-    /// The response was long enough for a pipe.
+    /// The response was long enough to be spliced through a pipe.
     pub fn had_bulk(&self) -> bool {
         self.response.spliced
     }
 
-    /// The tries that failed, in their order. No endpoint is asked a second time.
+    /// The failed tries, in order. No endpoint is tried twice.
     pub fn tries(&self) -> &[Try] {
         self.tries.failed()
     }
 
-    /// Asked with `Step::Release`: why the endpoint at the other end is to blame. `None`: it answered, or the end of the exchange says
-    /// nothing of it.
+    /// Valid with `Step::Release`: the endpoint's failure. `None`: it answered, or the end of the exchange is
+    /// no evidence against it.
     pub fn failure(&self) -> Option<Failure> {
         self.failure
     }
 
-    /// Asked with `Step::Finish`: the client connection is to be closed by a reset, since a plain close would pass for the end
-    /// of a response that was cut short (RFC 9112 section 8).
+    /// Valid with `Step::Finish`: the client connection must be closed by a reset, because a plain close
+    /// would look like the end of the response, which was cut short (RFC 9112 section 8).
     pub fn ends_in_reset(&self) -> bool {
         self.course.ends_in_reset()
     }
 
-    /// The client side's readiness, to carry over a rest without an exchange.
+    /// The readiness of the client's socket, to keep while the connection is idle without an exchange.
     pub fn client_readiness(&self) -> Readiness {
         Readiness {
             readable: self.request.source.ready,
@@ -260,19 +263,19 @@ impl Exchange {
         }
     }
 
-    /// An event told of that side's socket.
+    /// Records an event of that side's socket.
     pub fn ready(&mut self, side: Side, readiness: Readiness) {
         let (source, sink) = match side {
             Side::Client => (&mut self.request.source, &mut self.response.sink),
             Side::Backend => (&mut self.response.source, &mut self.request.sink),
         };
-        // What closed its sending side first is reset only because it was written to.
+        // A peer that closed its sending side first resets the connection only in response to a write.
         source.reset |= readiness.gone && !source.closing;
         source.ready |= readiness.readable || readiness.read_closed || readiness.gone;
         source.closing |= readiness.read_closed || readiness.gone;
         sink.ready |= readiness.writable || readiness.gone;
-        // Where Apex has shut down its sending side, a plain close by the client looks the same as a reset: what the client
-        // sent before is read first.
+        // After Apex has shut down its sending side, a plain close by the client looks the same as a reset:
+        // read what the client sent before the close first.
         let may_be_half_closed = matches!(
             self.course.stage(),
             Stage::Tunnel { backend_done: true, .. } | Stage::Linger { half_closed: true }
@@ -299,7 +302,7 @@ impl Exchange {
         }
     }
 
-    /// Content was taken from that side since the last wait, or there was none.
+    /// Content was taken from that side since the last wait, or there is none.
     pub fn was_asked(&self, side: Side) -> bool {
         match side {
             Side::Client => self.request.was_asked(),
@@ -307,8 +310,8 @@ impl Exchange {
         }
     }
 
-    /// Asked when a wait begins: how many octets of that side it is for, at first; `None` where it is for the other side to take
-    /// what there is. `before`: what the last wait was for.
+    /// Called when a wait begins: the octets of that side to wait for, at first; `None` if Apex waits for the
+    /// other side to take octets. `before`: the result for the previous wait.
     pub fn waits_for(&mut self, side: Side, before: usize) -> Option<usize> {
         match side {
             Side::Client => self.request.waits_for(before),
@@ -316,7 +319,7 @@ impl Exchange {
         }
     }
 
-    /// A `Step::Write` to that side is followed by a drain at once, if its other end has what it promised.
+    /// A drain follows a `Step::Write` to that side at once, unless the source stalls.
     pub fn more_follows(&self, side: Side) -> bool {
         match side {
             Side::Client => self.response.more_follows(),
@@ -340,32 +343,32 @@ impl Exchange {
         }
     }
 
-    /// Gives memory that holds nothing back to the pool; for a wait, so that an idle exchange owns none, and one whose head is
-    /// still coming little.
+    /// Returns unused memory to the pool. Called before a wait, so that an idle exchange holds none, and one
+    /// with an incomplete head little.
     pub fn settle(&mut self, buffers: &mut Buffers) {
         self.request.settle(buffers);
         self.response.settle(buffers);
-        // Clients that never finish their heads come by the thousand.
+        // Thousands of clients may never finish their heads.
         if self.course.stage() == Stage::Head {
             self.request.incoming.shrink(buffers);
         }
-        // So do tunnels that say little.
+        // Thousands of tunnels may carry little.
         if matches!(self.course.stage(), Stage::Tunnel { .. }) {
             self.record.shrink(buffers);
         }
     }
 
-    /// The whole request was given to the backend.
+    /// The whole request was written to the backend.
     pub(super) fn is_request_delivered(&self) -> bool {
         self.request.is_delivered() && !self.course.is_request_aborted()
     }
 
-    /// The whole response was taken from the backend.
+    /// The whole response was read from the backend.
     pub(super) fn is_response_read(&self) -> bool {
         self.course.answer() == Answer::Begun && self.response.body == Body::Done
     }
 
-    /// The endpoint that was asked last is to blame.
+    /// Blames the endpoint that was asked last.
     pub(super) fn blame(&mut self, failure: Failure, when: When) {
         self.failure = Some(failure);
         if let Some(asked) = self.record.asked {

@@ -1,4 +1,4 @@
-//! The words between the exchange and the worker that drives it: steps, their outcomes, readiness.
+//! The types between the exchange and the worker that drives it: steps, outcomes, readiness.
 
 use crate::http::head::Persistence;
 use crate::route::endpoint::EndpointId;
@@ -7,9 +7,9 @@ use crate::route::health::{Admission, Failure};
 /// An end of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// Who sent the request.
+    /// The sender of the request.
     Client,
-    /// Who answers it.
+    /// The sender of the response.
     Backend,
 }
 
@@ -24,12 +24,14 @@ impl Side {
     }
 }
 
-/// What the worker is to do next, each with at most one system call. This list is everything that an exchange can do.
+/// The worker's next action, each with at most one system call. This list is everything that an exchange can
+/// do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Read from that side's socket into memory.
     Read(Side),
-    /// Look whether that side has sent anything that was not read, and leave it there. Nothing there is `Blocked`.
+    /// Check whether that side sent octets that were not read, and leave them there. If there are none, the
+    /// outcome is `Blocked`.
     Peek(Side),
     /// Write memory to that side's socket.
     Write(Side),
@@ -39,14 +41,14 @@ pub enum Step {
     Drain(Side),
     /// Find a backend connection: an idle one, unless `fresh`, or a new one.
     Dial {
-        /// No idle connection: the last one failed.
+        /// An idle connection must not be used: the last one failed.
         fresh: bool,
     },
     /// Shut down the sending side of that side's socket.
     Shutdown(Side),
     /// Let go of the backend connection.
     Release(Release),
-    /// The exchange is over: account for it. With `KeepAlive` the client connection goes on.
+    /// The exchange is over: account for it. With `KeepAlive` the client connection persists.
     Finish(Persistence),
     /// Nothing can be done before a socket becomes ready or the deadline passes.
     Wait,
@@ -55,9 +57,9 @@ pub enum Step {
 /// What becomes of a backend connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
-    /// It waits for its next exchange.
+    /// Park it for a later exchange.
     Reuse,
-    /// It is closed.
+    /// Close it.
     Close,
 }
 
@@ -68,53 +70,53 @@ pub struct Asked {
     pub member: usize,
     /// Its id.
     pub endpoint: EndpointId,
-    /// Whether it was known to be out.
+    /// Whether it was known to be out of service.
     pub admission: Admission,
 }
 
-/// What came of a step.
+/// The outcome of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// So many octets were moved, never 0.
+    /// Octets were moved.
     Moved {
-        /// How many.
+        /// The number of octets, never 0.
         count: usize,
-        /// As many as there was room for: there may be more.
+        /// They filled the room: there may be more.
         full: bool,
     },
     /// The socket (or, filling, the pipe) was not ready.
     Blocked,
     /// The peer had closed its sending side.
     Ended,
-    /// The connection is of no more use.
+    /// The connection cannot be used any more.
     Failed,
     /// A backend connection was found.
     Dialed {
         /// Where it leads.
         asked: Asked,
-        /// It had served before; a new one is still connecting unless `connected`.
+        /// It served an earlier exchange; a new one is still connecting unless `connected`.
         reused: bool,
-        /// The last response that came by it was long.
+        /// The last response on it was long.
         bulk: bool,
     },
-    /// A connection to that endpoint could not even be begun.
+    /// A connection to that endpoint could not be started.
     DialFailed {
         /// Which endpoint.
         asked: Asked,
         /// Why.
         failure: Failure,
     },
-    /// A connection that was begun did not come about.
+    /// A connection attempt that was started failed.
     Unconnected(Failure),
     /// The pool has no endpoint that can be tried.
     NoBackend,
-    /// The system has no pipe to give.
+    /// The system refused a pipe.
     NoPipe,
-    /// A step that has no outcome was done.
+    /// A step without a result was performed.
     Done,
 }
 
-/// What an event says of a socket.
+/// The readiness of a socket, from an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "the independent flags of one epoll event")]
 pub struct Readiness {
@@ -122,7 +124,7 @@ pub struct Readiness {
     pub readable: bool,
     /// There is room to write.
     pub writable: bool,
-    /// The peer closed its sending side: no further event will tell of data.
+    /// The peer closed its sending side: no further event will report octets to read.
     pub read_closed: bool,
     /// The connection is reset or closed both ways.
     pub gone: bool,

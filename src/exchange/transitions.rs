@@ -1,5 +1,5 @@
-//! The course of an exchange: every change of its stage, of its backend connection and of what becomes of its connections stands
-//! here, as a transition with a name. What is here changes nowhere else.
+//! The course of an exchange: its stage, its backend connection, and the persistence of both connections.
+//! Every change of them is a named transition in this file; no other file changes them.
 //!
 //! ```text
 //!   Head ──begin_dial──▶ Dial ──begin_relay──▶ Relay ──begin_response──▶ Relay ──begin_discard──▶ Discard
@@ -9,39 +9,40 @@
 //!    └──begin_own_answer─────┴──▶ Relay ──begin_linger──▶ Linger ──half_close──▶ Linger ──finish──▶ Over
 //! ```
 //!
-//! A client that is lost, and a response that can only be cut by a reset, finish at any stage.
+//! The loss of the client, or a response that must be cut by a reset, ends the exchange at any stage.
 
 use super::step::Side;
 use crate::base::Tick;
 use crate::http::head::Persistence;
 
-/// Where an exchange stands.
+/// The stage of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// The head of the request is being read.
     Head,
-    /// A backend connection is wanted.
+    /// The exchange needs a backend connection.
     Dial {
-        /// No idle one.
+        /// An idle connection must not be used.
         fresh: bool,
     },
-    /// Request and response are on their way; the response may be an answer of Apex's own.
+    /// Request and response are relayed; the response may be Apex's own answer.
     Relay,
     /// Both directions are opaque (RFC 9110 section 7.8).
     Tunnel {
-        /// The end of what the client sent was passed on.
+        /// The end of the client's octets was passed on.
         client_done: bool,
-        /// The end of what the backend sent was passed on.
+        /// The end of the backend's octets was passed on.
         backend_done: bool,
     },
-    /// The answer was given; the rest of the request is read and thrown away, and then the connection goes on.
+    /// The response was sent. The rest of the request is read and discarded; then the connection persists.
     Discard,
-    /// The answer was given; the connection is half-closed and read for a bounded time (RFC 9112 section 9.6).
+    /// The response was sent. The connection is half-closed and read for a bounded time (RFC 9112 section
+    /// 9.6).
     Linger {
-        /// The sending side was shut down.
+        /// The sending side has been shut down.
         half_closed: bool,
     },
-    /// Nothing more happens.
+    /// The exchange is over.
     Over,
 }
 
@@ -50,21 +51,21 @@ pub(super) enum Stage {
 pub(super) enum Link {
     None,
     Up {
-        /// It had served before this exchange.
+        /// It served an earlier exchange.
         reused: bool,
-        /// Octets were written to it.
+        /// Octets have been written to it.
         connected: bool,
     },
 }
 
-/// How far the response has come.
+/// The progress of the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// Nothing was seen of it.
+    /// No octet of it has been received.
     Awaited,
-    /// Some bytes came, and perhaps interim responses.
+    /// Octets have been received, perhaps interim responses.
     Heard,
-    /// The final head went out, or an answer of Apex's own did.
+    /// The final head has been written, or Apex's own answer has begun.
     Begun,
 }
 
@@ -72,7 +73,7 @@ pub(super) enum Answer {
 #[derive(Debug)]
 pub(super) struct Course {
     stage: Stage,
-    /// When reading behind the answer is over at the latest; apart from the stage, which is looked at all the time.
+    /// The deadline of reading after the response. Not part of the stage, which is compared at every step.
     until: Tick,
     link: Link,
     answer: Answer,
@@ -84,7 +85,7 @@ pub(super) struct Course {
 }
 
 impl Course {
-    /// The request has not begun.
+    /// The course of a request that has not begun.
     pub(super) const fn new() -> Self {
         Self {
             stage: Stage::Head,
@@ -103,7 +104,7 @@ impl Course {
         self.stage
     }
 
-    /// When reading behind the answer is over at the latest.
+    /// The deadline of reading after the response.
     pub(super) fn until(&self) -> Tick {
         self.until
     }
@@ -116,12 +117,12 @@ impl Course {
         self.answer
     }
 
-    /// Whether the client connection goes on behind this exchange.
+    /// Whether the client connection persists after this exchange.
     pub(super) fn client_keeps(&self) -> Persistence {
         self.client_keeps
     }
 
-    /// Whether the backend connection can, by what the response said.
+    /// Whether the backend connection may persist, according to the response.
     pub(super) fn backend_keeps(&self) -> Persistence {
         self.backend_keeps
     }
@@ -131,12 +132,12 @@ impl Course {
         self.client_gone
     }
 
-    /// Only a reset tells the client that its response is not whole.
+    /// The response is incomplete, and only a reset can show that to the client.
     pub(super) fn ends_in_reset(&self) -> bool {
         self.ends_in_reset
     }
 
-    /// The request goes to no backend any more.
+    /// No more of the request is sent to a backend.
     pub(super) fn is_request_aborted(&self) -> bool {
         self.request_aborted
     }
@@ -145,39 +146,40 @@ impl Course {
         matches!(self.link, Link::Up { .. })
     }
 
-    /// The backend connection is new, and no octet was written to it yet.
+    /// The backend connection is new, and no octet has been written to it.
     pub(super) fn is_connecting(&self) -> bool {
         matches!(self.link, Link::Up { connected: false, .. })
     }
 
-    /// The backend connection had served before this exchange.
+    /// The backend connection served an earlier exchange.
     pub(super) fn is_reused(&self) -> bool {
         matches!(self.link, Link::Up { reused: true, .. })
     }
 
-    // What becomes of the connections.
+    // Persistence of the connections.
 
-    /// What the request says of the client connection.
+    /// Sets the persistence of the client connection, according to the request.
     pub(super) fn keep_client(&mut self, keeps: Persistence) {
         self.client_keeps = keeps;
     }
 
-    /// The client connection ends behind this exchange, whatever was said before.
+    /// The client connection closes after this exchange, whatever was decided before.
     pub(super) fn close_client(&mut self) {
         self.client_keeps = Persistence::Close;
     }
 
-    /// What the response says of the backend connection.
+    /// Sets the persistence of the backend connection, according to the response.
     pub(super) fn keep_backend(&mut self, keeps: Persistence) {
         self.backend_keeps = keeps;
     }
 
-    /// The backend connection is used no more behind this exchange.
+    /// The backend connection must not be reused after this exchange.
     pub(super) fn close_backend(&mut self) {
         self.backend_keeps = Persistence::Close;
     }
 
-    /// The request goes to no backend any more: its connection takes nothing, or the request is broken.
+    /// No more of the request is sent to a backend: the connection accepts no octets, or the request is
+    /// malformed.
     pub(super) fn abort_request(&mut self) {
         self.request_aborted = true;
     }
@@ -189,7 +191,7 @@ impl Course {
 
     // Transitions.
 
-    /// The head is complete and was routed.
+    /// The head is complete and routed.
     pub(super) fn begin_dial(&mut self) {
         debug_assert_eq!(self.stage, Stage::Head);
         self.stage = Stage::Dial { fresh: false };
@@ -209,26 +211,26 @@ impl Course {
         self.request_aborted = false;
     }
 
-    /// Octets were written to the backend. True for the first ones.
+    /// Octets were written to the backend. Returns true for the first ones.
     #[inline]
     pub(super) fn connect(&mut self) -> bool {
         let Link::Up { connected, .. } = &mut self.link else { return false };
         !std::mem::replace(connected, true)
     }
 
-    /// The first octets of a response came.
+    /// The first octets of a response were received.
     pub(super) fn hear(&mut self) {
         debug_assert!(self.stage == Stage::Relay && self.answer != Answer::Begun, "{self:?}");
         self.answer = Answer::Heard;
     }
 
-    /// The head of the backend's response was written anew for the client.
+    /// The head of the backend's response has been written for the client.
     pub(super) fn begin_response(&mut self) {
         debug_assert_eq!((self.stage, self.answer), (Stage::Relay, Answer::Heard));
         self.answer = Answer::Begun;
     }
 
-    /// Apex answers by itself. No backend is given anything more.
+    /// Apex answers itself. No more is sent to a backend.
     pub(super) fn begin_own_answer(&mut self) {
         let may = matches!(self.stage, Stage::Head | Stage::Dial { .. } | Stage::Relay);
         debug_assert!(may && self.answer != Answer::Begun, "{self:?}");
@@ -246,7 +248,7 @@ impl Course {
         self.client_keeps = Persistence::Close;
     }
 
-    /// Nothing more goes to that end of the tunnel.
+    /// Nothing more is sent to that end of the tunnel.
     pub(super) fn end_tunnel_to(&mut self, side: Side) {
         match (&mut self.stage, side) {
             (Stage::Tunnel { backend_done, .. }, Side::Client) => *backend_done = true,
@@ -255,44 +257,44 @@ impl Course {
         }
     }
 
-    /// The backend connection was let go.
+    /// The backend connection was released.
     pub(super) fn release(&mut self) {
         self.link = Link::None;
     }
 
-    /// The answer was given; the rest of the request is read, until then at the latest.
+    /// The response was sent; the rest of the request is read, at most until the deadline.
     pub(super) fn begin_discard(&mut self, until: Tick) {
         debug_assert!(self.stage == Stage::Relay && self.client_keeps == Persistence::KeepAlive, "{self:?}");
         self.stage = Stage::Discard;
         self.until = until;
     }
 
-    /// The answer was given, and the connection ends: the client is to be told so.
+    /// The response was sent, and the connection closes: the sending side is to be shut down.
     pub(super) fn begin_linger(&mut self) {
         debug_assert!(matches!(self.stage, Stage::Relay | Stage::Discard), "{self:?}");
         self.stage = Stage::Linger { half_closed: false };
         self.client_keeps = Persistence::Close;
     }
 
-    /// The client was told that nothing more comes: it is heard until then at the latest.
+    /// The sending side has been shut down: the client is read at most until the deadline.
     pub(super) fn half_close(&mut self, until: Tick) {
         debug_assert!(matches!(self.stage, Stage::Tunnel { .. } | Stage::Linger { .. }), "{self:?}");
         self.stage = Stage::Linger { half_closed: true };
         self.until = until;
     }
 
-    /// Nothing more happens; what becomes of the client connection was said.
+    /// The exchange is over; the persistence of the client connection is decided.
     pub(super) fn finish(&mut self) {
         self.stage = Stage::Over;
     }
 
-    /// Nothing more happens, and the client connection ends.
+    /// The exchange is over, and the client connection closes.
     pub(super) fn finish_and_close(&mut self) {
         self.close_client();
         self.finish();
     }
 
-    /// What the client has had is not whole, which only a reset can tell, and nothing more will come.
+    /// The response is incomplete and cannot be continued. Only a reset can show that to the client.
     pub(super) fn finish_by_reset(&mut self) {
         self.ends_in_reset = true;
         self.finish_and_close();
@@ -303,7 +305,7 @@ impl Course {
 mod tests {
     use super::*;
 
-    /// An exchange whose backend connection is new.
+    /// The course of an exchange with a new backend connection.
     fn relay() -> Course {
         let mut course = Course::new();
         course.begin_dial();

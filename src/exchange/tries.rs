@@ -1,41 +1,45 @@
-//! What an exchange has tried in vain, and whether it may go on: the rule of retries stands here and nowhere else.
+//! The failed tries of an exchange, and whether another may follow. The retry rule is in this file only.
 //!
-//! After a failure a request goes on to an endpoint that it has not tried, if it can be sent again (RFC 9110 section 9.2.2: all of
-//! it is still there, and nothing of it was sent or its method is idempotent), and within these bounds:
+//! After a failure a request is sent to an endpoint that it has not tried, if it can be sent again (RFC 9110
+//! section 9.2.2: all of it is still in memory, and either none of it was sent or its method is idempotent),
+//! within these bounds:
 //!
-//! - **[`TRIES_MAX`] tries in all.** A connection that is refused, or that this machine cannot even begin, costs next to nothing. So
-//!   many of them may fail before the one endpoint that works is found; each is known to be out from then on.
-//! - **`retries_max` retries after those that cost something**: a connect timeout costs the client's time, a request that is sent
-//!   again costs a backend's work, and a try at an endpoint that is known to be out would multiply an outage.
-//! - **`timeout_secs`** for all attempts to connect together (`Exchange::deadline`).
+//! - **[`TRIES_MAX`] tries in all.** A connection that is refused, or that this machine cannot start, costs
+//!   next to nothing. Up to
+//!   this many may fail before a working endpoint is found; each failed endpoint is marked as out of service.
+//! - **`retries_max` retries after tries that cost something**: a connect timeout costs the client's time, a
+//!   request that is sent
+//!   again costs a backend's work, and a try at an endpoint that is known to be out of service would multiply
+//! an outage.
+//! - **`timeout_secs`** for all connection attempts together (`Exchange::deadline`).
 //!
-//! A response that does not come in time is no reason to try again. Going on over a fresh connection because a pooled one had been
-//! closed is no try that failed: that happens once an exchange, and says nothing of the endpoint.
+//! A response timeout is never retried. A fresh connection after a pooled one was found closed is not a
+//! failed try: that happens once per exchange and is no evidence against the endpoint.
 
 use super::step::Asked;
 use crate::route::endpoint::Try;
 use crate::route::health::{Admission, Failure};
 
-/// Tries of one exchange, those that cost next to nothing included.
+/// The most tries of one exchange, cheap ones included.
 pub const TRIES_MAX: usize = 128;
 
-/// The tries of one exchange that failed. It allocates nothing before the first one.
+/// The failed tries of one exchange. It allocates nothing before the first failure.
 #[derive(Debug, Default)]
 pub(super) struct Tries {
     failed: Vec<Try>,
-    /// How many of them cost something.
+    /// The number of tries that cost something.
     costly: u32,
 }
 
 impl Tries {
-    /// A try failed: within the step that began it, or later.
+    /// Notes a failed try, either in the step that began it or later.
     pub(super) fn note(&mut self, asked: Asked, failure: Failure, when: When) {
         let is_cheap = when == When::AtOnce || failure == Failure::Refused;
         self.costly += u32::from(!is_cheap || asked.admission != Admission::Regular);
         self.failed.push(Try { endpoint: asked.endpoint, failure });
     }
 
-    /// Another try is allowed.
+    /// Whether another try is allowed.
     pub(super) fn may_go_on(&self, retries_max: u32) -> bool {
         self.costly <= retries_max && self.failed.len() < TRIES_MAX
     }
@@ -48,7 +52,7 @@ impl Tries {
 /// When a try failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
-    /// Within the step that began it: no time passed.
+    /// In the step that began it: no time passed.
     AtOnce,
     /// After a wait.
     Later,
