@@ -1,5 +1,5 @@
-//! Performs the steps that an exchange names, each with one system call, and tells it the outcome. This file is the list of
-//! everything that an exchange can do to the world.
+//! Performs the steps of an exchange, each with one system call, and passes the outcome back. This file lists
+//! every effect that an exchange can have outside itself.
 
 use super::active::Active;
 use super::busy::{BUSY_COST, EVENT_COST_MAX, STEP_COST};
@@ -22,21 +22,22 @@ use std::io;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-/// What has come of driving an exchange.
+/// Result of driving an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Driven {
-    /// Nothing can be done for now.
+    /// Blocked until the next event.
     Waits,
-    /// It has had its turn and has more to do.
+    /// Its budget is spent; it has more to do.
     Unfinished,
-    /// Nothing of a request is there: its client needs no exchange.
+    /// Idle: no octet of a request has arrived. The client needs no exchange.
     Rests,
-    /// It is over, and its client's end with it.
+    /// The exchange and its client connection are over.
     Ends,
 }
 
 impl<S: System> Worker<S> {
-    /// Drives an exchange as far as it goes, or until that has cost `cost_max`, a little more at the most. Says what it cost.
+    /// Drives an exchange until it blocks or has cost `cost_max`; the last step may exceed that. Returns the
+    /// cost.
     pub(super) fn drive(&mut self, key: Key, cost_max: usize) -> usize {
         let Self { clients, exchanges, resources, .. } = self;
         let Some(active) = exchanges.get_mut(key) else { return 0 };
@@ -45,7 +46,7 @@ impl<S: System> Worker<S> {
         let (cost, driven) = resources.perform_steps(client, key, active, cost_max);
         match driven {
             Driven::Waits => {}
-            // Its ends are still ready, so that no event would tell of them.
+            // Requeue: its sockets are still ready, so epoll reports no new event.
             Driven::Unfinished => {
                 if !std::mem::replace(&mut active.queued, true) {
                     self.queue.push_back(key);
@@ -58,7 +59,7 @@ impl<S: System> Worker<S> {
         cost
     }
 
-    /// Nothing of a request is there: the client connection needs no exchange.
+    /// The client connection becomes idle and gives up its exchange.
     fn rest(&mut self, key: Key) {
         let Some(mut active) = self.exchanges.remove(key) else { return };
         if let Some(client) = self.clients.get_mut(active.client) {
@@ -67,14 +68,14 @@ impl<S: System> Worker<S> {
             client.readiness = active.exchange.client_readiness();
             client.empty_lines = active.exchange.empty_lines();
             let patience = self.resources.patience_at_rest(&active.local);
-            // An event that brought no more than empty lines, or nothing, begins no new rest.
+            // An event that brought only empty lines, or nothing, does not restart the idle timeout.
             let deadline = self.resources.clock.now.after(patience).min(active.rests_until);
             self.resources.schedule(client, active.client, deadline);
         }
         self.resources.store(active);
     }
 
-    /// The client connection ends with its exchange.
+    /// Closes the client connection with its exchange.
     fn end(&mut self, key: Key) {
         let Some(active) = self.exchanges.remove(key) else { return };
         if let Some(client) = self.remove_client(active.client)
@@ -85,7 +86,7 @@ impl<S: System> Worker<S> {
         self.resources.store(active);
     }
 
-    /// The time of an exchange is up.
+    /// The deadline of an exchange has passed.
     pub(super) fn expire(&mut self, key: Key) {
         let Self { clients, exchanges, resources, .. } = self;
         let Some(active) = exchanges.get_mut(key) else { return };
@@ -104,7 +105,7 @@ impl<S: System> Worker<S> {
         self.drive(key, EVENT_COST_MAX);
     }
 
-    /// Closes a client connection that is at rest.
+    /// Closes an idle client connection.
     pub(super) fn close_client(&mut self, key: Key) {
         drop(self.remove_client(key));
     }
@@ -117,7 +118,7 @@ impl<S: System> Worker<S> {
         Some(client)
     }
 
-    /// Cuts a client off, whatever goes on. True where that cut an exchange.
+    /// Closes a client connection at once. Returns true if that cut an exchange.
     pub(super) fn cut_client(&mut self, key: Key) -> bool {
         let Some(client) = self.remove_client(key) else { return false };
         let Some(mut active) = client.exchange.and_then(|exchange| self.exchanges.remove(exchange)) else {
@@ -132,7 +133,7 @@ impl<S: System> Worker<S> {
 }
 
 impl<S: System> Resources<S> {
-    /// Performs one step after the other, until there is nothing to do or they have cost `cost_max`. Says what they cost.
+    /// Performs steps until the exchange blocks or has cost `cost_max`. Returns the cost.
     fn perform_steps<E: ClientEnd<S>>(
         &mut self,
         end: &mut E,
@@ -141,7 +142,7 @@ impl<S: System> Resources<S> {
         cost_max: usize,
     ) -> (usize, Driven) {
         if !Rc::ptr_eq(&active.local, &self.local) && active.exchange.is_at_rest() {
-            // Its turn before ended ahead of a request: that goes by the version that is there when it comes.
+            // The last turn ended before a request: the next request uses the current version.
             active.local = Rc::clone(&self.local);
         }
         let mut cost = 0;
@@ -184,7 +185,7 @@ impl<S: System> Resources<S> {
             };
             match (step, outcome) {
                 (Step::Write(_) | Step::Drain(_), Outcome::Moved { count, .. }) => cost += count,
-                // It goes no further.
+                // These octets are discarded, so no write or drain will count them.
                 (Step::Read(_), Outcome::Moved { count, .. }) if active.exchange.throws_away() => {
                     cost += count;
                 }
@@ -195,13 +196,14 @@ impl<S: System> Resources<S> {
         }
         active.is_busy = true;
         active.settle_pipes(&self.system, &mut self.pipes, false);
-        // One that never waits moves on all the same: else the deadline of its last wait would cut it.
+        // Refresh the deadline: an exchange that never blocks must not expire by the deadline of its last
+        // wait.
         let deadline = active.exchange.deadline(&active.local.settings);
         self.schedule(end, active.client, deadline);
         (cost, Driven::Unfinished)
     }
 
-    /// The stream of the backend's side of an exchange.
+    /// The backend stream of an exchange.
     fn backend(links: &SlotMap<Link<S::Stream>>, link: Option<Key>) -> Option<&S::Stream> {
         links.get(link?).map(|link| &link.stream)
     }
@@ -212,7 +214,7 @@ impl<S: System> Resources<S> {
         let has_reserve = self.buffers.keep_reserve();
         let bytes = exchange.incoming(side, &mut self.buffers, &local.settings);
         let room = bytes.capacity() - bytes.len();
-        // A long head is written anew when it goes on.
+        // Only long heads have other capacities. Forwarding one copies it.
         let is_long = !matches!(bytes.capacity(), BUFFER_BYTES | LARGE_BYTES);
         if !has_reserve || room == 0 || (is_long && !has_room_for(HEADROOM_BYTES + 4 * bytes.capacity())) {
             self.refused(format_args!("{OUT_OF_MEMORY}"));
@@ -257,7 +259,7 @@ impl<S: System> Resources<S> {
         let system = &mut self.system;
         let taken =
             active.pipe_from(side).take().or_else(|| self.pipes.take(self.clock.now, || system.pipe()));
-        // Without a pipe the bytes go through memory.
+        // No pipe: the octets go through memory.
         let Some(mut pipe) = taken else { return Outcome::NoPipe };
         let count_max = active.exchange.fill_max(side);
         let result = match (side, Self::backend(&self.links, active.link)) {
@@ -289,7 +291,7 @@ impl<S: System> Resources<S> {
         Outcome::Done
     }
 
-    /// Nothing can be done for now.
+    /// The exchange is blocked: return what it does not need and set its deadline.
     fn wait<E: ClientEnd<S>>(&mut self, end: &mut E, key: Key, active: &mut Active<S::Pipe>) {
         active.exchange.settle(&mut self.buffers);
         active.settle_pipes(&self.system, &mut self.pipes, false);
@@ -303,7 +305,7 @@ impl<S: System> Resources<S> {
         self.queue_low_water_end(key, active);
     }
 
-    /// What was to follow at once did not come: nothing waits for it any more.
+    /// Sends partial segments that were held back for data that did not come.
     fn push<E: ClientEnd<S>>(&mut self, end: &mut E, active: &mut Active<S::Pipe>) {
         if std::mem::take(active.corked(Side::Client)) {
             end.push(&mut self.system);
@@ -315,7 +317,7 @@ impl<S: System> Resources<S> {
         }
     }
 
-    /// An exchange is over: it is counted and logged.
+    /// Counts and logs a finished exchange.
     fn account_for<E: ClientEnd<S>>(&mut self, end: &E, active: &Active<S::Pipe>) {
         let record = active.exchange.record();
         if record.status == 0 {

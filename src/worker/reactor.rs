@@ -1,4 +1,4 @@
-//! The loop of one worker: events, timers, turns. It decides nothing about a message.
+//! The event loop of one worker: events, timers, turns. It decides nothing about a message.
 
 use super::active::Active;
 use super::alarm::Alarm;
@@ -30,64 +30,64 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How soon log lines that the writer had no room for are offered again: the nap of a writer that has much to do.
+/// Pause before log lines that did not fit the writer's queue are offered again: the pause of a busy writer.
 const LOG_PAUSE: Duration = Duration::from_millis(20);
 
-/// What a system registers for itself: the alarm, and what wakes it.
+/// Sockets that a system registers for itself: the alarm and the waker.
 const SYSTEM_SOCKETS: usize = 2;
 
-/// What a worker begins with.
+/// Everything that a worker is started with.
 #[derive(Debug)]
 pub struct Setup<L = net::Listener> {
-    /// Its number, from 0.
+    /// Worker number, from 0.
     pub number: usize,
-    /// Its own listeners, bound.
+    /// This worker's listeners, bound.
     pub listeners: Vec<Bound<L>>,
-    /// What all workers share.
+    /// State that all workers share.
     pub shared: Arc<Shared>,
-    /// Its own counters.
+    /// This worker's counters.
     pub counters: Arc<Counters>,
-    /// Its end of the access log.
+    /// This worker's end of the access log.
     pub lines: Lines,
-    /// Tells the operator something, seldom and without ever waiting.
+    /// Reports rare events to the operator. Never blocks.
     pub report: Report,
 }
 
 /// A running worker.
 #[derive(Debug)]
 pub struct Handle {
-    /// Ends when the worker has left; with the number of exchanges that it cut.
+    /// The worker's thread; its result is the number of exchanges that the worker cut.
     pub thread: JoinHandle<u64>,
     waker: Waker,
     mailbox: Mailbox,
 }
 
 impl Handle {
-    /// Makes the worker look at what is shared.
+    /// Wakes the worker, so that it reads the shared state.
     pub fn wake(&self) {
         self.waker.wake();
     }
 
-    /// Is there room for an order? Only the thread that asks may give one.
+    /// Whether the mailbox has room for an order. Only the calling thread may add one.
     pub fn has_room(&self) -> bool {
         self.mailbox.has_room()
     }
 
-    /// Changes where the worker listens. It looks when the next version is published.
+    /// Changes the addresses that the worker listens on, when the next version is published.
     ///
     /// # Errors
-    /// The order comes back where there is no room.
+    /// The mailbox is full: the order is returned.
     pub fn change_listeners(&self, listen_change: ListenChange) -> Result<(), ListenChange> {
         self.mailbox.put(listen_change)
     }
 }
 
-/// Starts a worker. `begun` is called in its thread when all its listeners are registered, and `left` as the last thing it does, with
-/// the number of exchanges that it cut.
-/// It accepts nobody before the phase is one of serving.
+/// Starts a worker. Its thread calls `begun` when all listeners are registered, and `left` as its last
+/// action, with the number of exchanges that it cut.
+/// The worker accepts no client in the phase [`Phase::Starting`].
 ///
 /// # Errors
-/// No descriptor or thread is left.
+/// The process is out of descriptors or threads.
 pub fn spawn(
     setup: Setup,
     epoch: Epoch,
@@ -98,7 +98,7 @@ pub fn spawn(
     let mailbox = Mailbox::default();
     let taken = mailbox.clone();
     let thread = std::thread::Builder::new().name(format!("worker-{}", setup.number)).spawn(move || {
-        // It is said that the worker has left, too, where a panic ends it.
+        // `AtEnd` calls `left` on a panic, too.
         let mut left = AtEnd { left: Some(left), cut: 0 };
         let mut worker = Worker::new(kernel, setup, taken);
         begun();
@@ -107,7 +107,7 @@ pub fn spawn(
                 break cut;
             }
         };
-        // What it has is closed before it is said to have left.
+        // Close all sockets before `left` is called.
         drop(worker);
         left.cut = cut;
         drop(left);
@@ -116,7 +116,7 @@ pub fn spawn(
     Ok(Handle { thread, waker, mailbox })
 }
 
-/// Says that a worker has left, when it is dropped.
+/// Calls `left` when it is dropped.
 struct AtEnd<F: FnOnce(u64)> {
     left: Option<F>,
     cut: u64,
@@ -130,53 +130,53 @@ impl<F: FnOnce(u64)> Drop for AtEnd<F> {
     }
 }
 
-/// What a turn came to.
+/// Result of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// Another one follows.
+    /// The worker continues with another turn.
     GoOn,
-    /// The worker has left, and is to be dropped.
+    /// The worker is done and must be dropped.
     Left {
         /// Exchanges that were cut.
         cut: u64,
     },
 }
 
-/// A worker: everything that one thread serves, on one system.
+/// A worker: all state of one thread, on one system.
 pub struct Worker<S: System> {
     alarm: Alarm,
     pub(super) resources: Resources<S>,
     pub(super) shared: Arc<Shared>,
     cache: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     pub(super) listeners: Vec<Listener<S::Listener>>,
-    /// How many listeners it ever had.
+    /// Listeners created since the start.
     pub(super) listeners_made: u32,
     pub(super) mailbox: Mailbox<S::Listener>,
-    /// When listeners are to be looked at that were paused, or that are to close.
+    /// Next time to check listeners that are paused or closing.
     pub(super) accept_again: Tick,
     pub(super) clients: SlotMap<Client<S>>,
     pub(super) exchanges: SlotMap<Box<Active<S::Pipe>>>,
     events: Vec<Event>,
-    /// Of these, so many were told.
+    /// Events of this poll that were handled.
     events_told: usize,
-    /// The client that is served: a panic is its end.
+    /// The client being served. A panic closes this client.
     pub(super) serving: Option<Key>,
     told: Told,
     pub(super) due: Vec<Key>,
-    /// Clients with much to do, each once; keys of clients that ended meanwhile may be among them.
+    /// Busy exchanges, each once; may hold keys of exchanges that have ended.
     pub(super) queue: VecDeque<Key>,
-    /// What clients of which events told have cost in this turn.
+    /// Cost in this turn of exchanges that were served because of an event.
     pub(super) event_cost: usize,
-    /// What the client in front of the queue has cost since it came there.
+    /// Cost of the exchange at the front of the queue since it got there.
     pub(super) stint_cost: usize,
-    /// When memory that was not needed is given back; never, while there is none.
+    /// Next time to return unused memory; `NEVER` while there is no surplus.
     pub(super) trim_at: Tick,
-    /// How often it is looked behind that.
+    /// Trims that remain after a peak.
     pub(super) trim_looks: u8,
 }
 
 impl<S: System> Worker<S> {
-    /// A worker with its listeners registered. It accepts nobody before the phase is one of serving.
+    /// A worker with its listeners registered. It accepts no client in the phase [`Phase::Starting`].
     ///
     /// # Panics
     /// A listener cannot be registered.
@@ -236,16 +236,16 @@ impl<S: System> Worker<S> {
                 panic!("a listener cannot be registered: {error}");
             }
         }
-        // A thread may begin so late that the first version it sees is not that of the start.
+        // A thread may start late: the first version it reads may be newer than the one at the start.
         worker.take_listen_changes();
         worker
     }
 
-    /// Polls, and does what is to be done. The worker leaves when it is to and nothing is open, or at once when the phase is that of
-    /// ending.
+    /// Polls, then does all work that is due. The worker leaves when the process leaves and no client or
+    /// listener remains, or at once in the phase [`Phase::Ending`].
     pub fn turn(&mut self) -> Turn {
         if self.shared.phase() == Phase::Starting {
-            // What this poll tells of needs no keeping: of every listener it is taken that somebody waits.
+            // These events need not be kept: every listener starts as ready.
             self.resources.system.poll(&mut self.events, None);
             return Turn::GoOn;
         }
@@ -271,7 +271,8 @@ impl<S: System> Worker<S> {
         Turn::GoOn
     }
 
-    /// Those at rest are told first: a connection that is not quiet is dropped before an exchange can take it.
+    /// Handles events of idle backend connections first, so that no exchange can take a connection that is
+    /// not quiet.
     fn tell_all_resting(&mut self) {
         let events = std::mem::take(&mut self.events);
         for event in &events {
@@ -281,7 +282,7 @@ impl<S: System> Worker<S> {
         self.events_told = 0;
     }
 
-    /// What there is to do after a poll. It may be called again after a panic within it, and then does the rest.
+    /// Does all work after a poll. After a panic it may be called again, and does the rest.
     pub(super) fn serve_all(&mut self) {
         while let Some(&event) = self.events.get(self.events_told) {
             self.events_told += 1;
@@ -295,7 +296,8 @@ impl<S: System> Worker<S> {
         self.trim_if_due();
     }
 
-    /// How long the next poll may wait: not at all where there is work, else for an event, of which the alarm's is one.
+    /// Timeout of the next poll: zero while there is work; otherwise none, because the alarm is an event,
+    /// too.
     fn patience(&mut self) -> Option<Duration> {
         let has_work = !self.queue.is_empty() || self.listeners.iter().any(|listener| listener.ready);
         let (at, now) = (self.wakes_at(), self.resources.clock.now);
@@ -308,7 +310,7 @@ impl<S: System> Worker<S> {
         }
     }
 
-    /// When something is due, if no event comes before.
+    /// The time of the next work that is due without an event.
     fn wakes_at(&self) -> Tick {
         let Resources { wheel, low_water_waits, lines, clock, .. } = &self.resources;
         let gathered = low_water_waits.front().map_or(Tick::NEVER, |&(at, _)| at);
@@ -327,11 +329,11 @@ impl<S: System> Worker<S> {
         }
     }
 
-    /// The process leaves: clients at rest are closed, once they have had the time for a request that is on the way. Those who wait
-    /// to be accepted are served.
+    /// Starts the orderly shutdown: closes idle clients after a grace period for requests in flight, and
+    /// accepts the clients in the accept queue.
     fn begin_to_leave(&mut self) {
         self.resources.phase = Phase::Leaving;
-        // A listener of a version that came within this turn has clients, too.
+        // A version that was published during this turn may add a listener, with clients in its queue.
         self.look_at_shared();
         let last_call =
             self.resources.clock.now.after(self.resources.patience_at_rest(&self.resources.local));
@@ -339,7 +341,7 @@ impl<S: System> Worker<S> {
             if let Some(client) = self.clients.get_mut(key)
                 && client.exchange.is_none()
             {
-                // Closed upon at once, a request that is on the way would be answered by a reset.
+                // An immediate close would reset a connection whose next request is in flight.
                 let deadline = client.deadline.min(last_call);
                 self.resources.schedule(client, key, deadline);
             }
@@ -347,7 +349,7 @@ impl<S: System> Worker<S> {
         self.stop_accepting();
     }
 
-    /// Drops a backend connection at rest that turns out not to be quiet.
+    /// Closes an idle backend connection that is not quiet.
     fn tell_resting(&mut self, event: &Event) {
         let key = event.key;
         if Kind::of(key) != Kind::Backend {
@@ -374,7 +376,7 @@ impl<S: System> Worker<S> {
             }
             Kind::Backend => {
                 let Some(user) = self.resources.links.get(key).and_then(|link| link.user) else {
-                    // It came to rest within this very turn, and this edge is the only one that tells of its end.
+                    // The connection became idle in this turn. This edge is the only report of its end.
                     return self.tell_resting(event);
                 };
                 if let Some(active) = self.exchanges.get_mut(user) {
@@ -386,8 +388,8 @@ impl<S: System> Worker<S> {
         }
     }
 
-    /// An event told of a client: its exchange is told, if there is one, or begins where there may be a request. Says which is to be
-    /// served.
+    /// Handles an event of a client: passes it to the exchange, or starts an exchange if a request may have
+    /// arrived. Returns the exchange to serve.
     fn client_ready(&mut self, key: Key, readiness: Readiness) -> Option<Key> {
         let Self { clients, exchanges, resources, .. } = self;
         let client = clients.get_mut(key)?;
@@ -414,7 +416,7 @@ impl<S: System> Worker<S> {
 
     fn ask_those_due(&mut self) {
         self.resources.wheel.expire(self.told.until, &mut self.due);
-        // One by one: what a panic leaves is asked when this is called again.
+        // One at a time: after a panic, the next call does the rest.
         while let Some(key) = self.due.pop() {
             match Kind::of(key) {
                 Kind::Client => self.client_due(key),
@@ -429,7 +431,7 @@ impl<S: System> Worker<S> {
         client.timer.was_asked();
         let active = client.exchange.and_then(|exchange| self.exchanges.get(exchange));
         if active.is_some_and(|active| active.queued) {
-            // It may have moved: its deadline is known, and the wheel asks about it, when it was served.
+            // Data may have moved. `drive` sets the deadline and the timer when it serves the exchange.
             return;
         }
         if client.deadline > self.told.until {
@@ -442,7 +444,7 @@ impl<S: System> Worker<S> {
         }
     }
 
-    /// The process leaves: what is still open is cut.
+    /// Leaves: cuts all open exchanges.
     fn leave(&mut self) -> Turn {
         let mut cut = 0;
         for key in self.clients.keys() {
