@@ -1,43 +1,48 @@
-//! Buffers of the data path and the pool they come from. A buffer that holds nothing owns no memory once it was given back.
+//! Buffers of the data path, and their pool. A buffer that holds nothing owns no memory once it was settled.
 
 use crate::base::ObjectPool;
 
-/// Octets of one pooled buffer. A head of the usual size, or a small message as a whole, fits; larger bodies go through pipes.
+/// Octets of one pooled buffer. A head of the usual size or a small complete message fits; larger bodies go
+/// through pipes.
 pub const BUFFER_BYTES: usize = 16 * 1024;
 
-/// Octets of a small buffer: what is kept of a usual request while its answer is awaited (its head, the parts of its access line) fits.
+/// Octets of a small buffer. It fits what is kept of a usual request while the response is awaited: its head
+/// and the parts of its access log line.
 pub(super) const SMALL_BYTES: usize = 2 * 1024;
 
-/// Octets of a large buffer, for content that comes faster than it goes in small ones and that no pipe takes. From 128 KiB on,
-/// glibc maps pages for each, and hands out what begins 16 octets behind their start, where copies are slow.
+/// Octets of a large buffer, for content that arrives too fast for usual buffers and goes through no pipe.
+/// Below 128 KiB, because from there on glibc returns addresses where copies are slow: `docs/performance.md`,
+/// "Measurements behind design decisions".
 pub const LARGE_BYTES: usize = 124 * 1024;
 
-/// What is at most moved out of a buffer to wait for more.
+/// The most octets that are moved out of a buffer before a wait.
 const SHRINKS_MAX: usize = BUFFER_BYTES / 4;
 
-/// Buffers that a worker keeps for later; more than these go back to the allocator at once.
+/// The most free buffers that a worker keeps; further ones go back to the allocator at once.
 const FREE_MAX: usize = 256;
 
-/// Buffers that are not worth a look at what was needed: what a few clients take.
+/// Pools of at most this many buffers are never trimmed: a few clients need as many.
 const FREE_BASE: usize = 32;
 
-/// Free buffers at the beginning of a step that reads: more than any step takes.
+/// Free buffers at the start of a step that reads: more than any step takes.
 const RESERVE: usize = 4;
 
-/// Small buffers that a worker keeps, two of them for each request that waits: as much memory as in half as many others.
+/// The most free small buffers that a worker keeps, two for each request that awaits a response: half the
+/// memory of [`FREE_MAX`] usual ones.
 const SMALL_FREE_MAX: usize = 4 * FREE_MAX;
 
-/// Large buffers that a worker keeps. They are taken for a transfer that is never done at once, so that few are in use.
+/// The most free large buffers that a worker keeps. A transfer holds one only for a moment, so few are in use
+/// at a time.
 const LARGE_FREE_MAX: usize = 16;
 
-/// Large buffers of a worker that are in use at a time. One is held for long only where a peer takes its time, and of those there
-/// may be any number: the next do with usual ones.
+/// The most large buffers that a worker has in use. Only slow peers hold one for long, and there may be any
+/// number of them: beyond this, transfers use usual buffers.
 const LARGE_USED_MAX: usize = 128;
 
-/// The pages of the kernel and its own.
+/// Octets of a kernel page.
 const PAGE_BYTES: usize = 4096;
 
-/// The free buffers of one worker, the one used last on top: it is the one still in the processor's cache.
+/// The free buffers of one worker, the last used on top, because it is still in the processor's cache.
 #[derive(Debug)]
 pub struct Buffers {
     small: ObjectPool<Vec<u8>>,
@@ -51,7 +56,7 @@ impl Default for Buffers {
         Self {
             small: ObjectPool::new(FREE_BASE, SMALL_FREE_MAX),
             free: ObjectPool::new(FREE_BASE, FREE_MAX),
-            // They are so few that they go with others only.
+            // There are too few to trim them alone.
             large: ObjectPool::new(LARGE_FREE_MAX, LARGE_FREE_MAX),
             large_used: 0,
         }
@@ -59,8 +64,8 @@ impl Default for Buffers {
 }
 
 impl Buffers {
-    /// Sees to it that there are enough free buffers for one step, in which none can be refused; false where there is no memory for
-    /// them.
+    /// Ensures that there are enough free buffers for one step, within which taking one cannot fail; false if
+    /// the system has no memory for them.
     #[inline]
     pub fn keep_reserve(&mut self) -> bool {
         while self.free.len() < RESERVE {
@@ -75,7 +80,7 @@ impl Buffers {
         self.free.take().unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
     }
 
-    /// An empty buffer of the smallest size that has room for `length` octets, or of [`BUFFER_BYTES`].
+    /// An empty buffer of the smallest size that has room for `length` octets, at most [`BUFFER_BYTES`].
     pub(super) fn take_for(&mut self, length: usize) -> Vec<u8> {
         if length > SMALL_BYTES {
             return self.take();
@@ -83,7 +88,7 @@ impl Buffers {
         self.small.take().unwrap_or_else(|| Vec::with_capacity(SMALL_BYTES))
     }
 
-    /// An empty buffer with room for [`LARGE_BYTES`]; none where too many are in use.
+    /// An empty buffer with room for [`LARGE_BYTES`]; `None` if too many are in use.
     fn take_large(&mut self) -> Option<Vec<u8>> {
         if self.large_used == LARGE_USED_MAX {
             return None;
@@ -98,7 +103,7 @@ impl Buffers {
         self.large_used
     }
 
-    /// Takes a buffer back. One that grew for a large head goes back to the allocator.
+    /// Takes a buffer back. One that grew for a large head goes to the allocator.
     #[inline]
     pub fn give(&mut self, mut bytes: Vec<u8>) {
         let free = match bytes.capacity() {
@@ -110,7 +115,7 @@ impl Buffers {
         free.give(bytes);
     }
 
-    /// Takes back a buffer of [`Buffers::take_large`], which may have grown since: one more may be in use.
+    /// Takes back a buffer of [`Buffers::take_large`], which may have grown since; another may then be taken.
     #[inline(never)]
     fn give_large(&mut self, mut bytes: Vec<u8>) {
         debug_assert!(self.large_used > 0, "more large buffers came back than were taken");
@@ -121,24 +126,24 @@ impl Buffers {
         }
     }
 
-    /// More are kept than is worth a look.
+    /// More buffers are free than trimming spares.
     pub fn has_surplus(&self) -> bool {
         self.free.has_surplus() || self.small.has_surplus()
     }
 
-    /// More were not needed since the last look than is worth keeping.
+    /// More free buffers than trimming spares went unused since the last look.
     pub fn are_unneeded(&self) -> bool {
         self.free.is_unneeded() || self.small.is_unneeded()
     }
 
-    /// Looks at what was needed, as [`ObjectPool::look`].
+    /// Begins a new span of observation, as [`ObjectPool::look`].
     pub fn look(&mut self) {
         self.small.look();
         self.free.look();
         self.large.look();
     }
 
-    /// Gives back to the allocator what was not needed since the last look; true where there was any.
+    /// Frees buffers that went unused since the last look; true if there were any.
     pub fn trim(&mut self) -> bool {
         self.small.trim() | self.free.trim() | self.large.trim()
     }
@@ -156,28 +161,28 @@ fn allocate_large() -> Option<Vec<u8>> {
     if !lies_badly(bytes.as_ptr().addr()) {
         return Some(bytes);
     }
-    // The other place is another one: the first is not free yet.
+    // Allocated while the first block is still held, so that it gets another address.
     allocate(LARGE_BYTES)
 }
 
-/// Memory that begins within a few octets of a page's start, but not there: what the kernel copies mostly begins at one, and a
-/// processor takes loads for dependent on stores that are nearly 4 KiB apart. 1 MiB through such a buffer took 435 us of a relay,
-/// and 311 to 340 through any other.
+/// Memory that begins a few octets after the start of a page: copies through it take a third longer, because
+/// a processor takes loads for dependent on stores that are nearly 4 KiB apart (`docs/performance.md`,
+/// "Measurements behind design decisions").
 fn lies_badly(address: usize) -> bool {
     let within = address % PAGE_BYTES;
     within != 0 && within.min(PAGE_BYTES - within) < 32
 }
 
-/// Bytes in their order: appended at the back, taken from the front.
+/// A queue of octets: appended at the back, taken from the front.
 #[derive(Default)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
     start: usize,
-    /// It is one of the large ones, whatever it has grown to since.
+    /// It came from the large buffers, whatever it has grown to since.
     is_large: bool,
 }
 
-/// Content is private and long: only its measure is shown.
+/// Content is private and long: only lengths are shown.
 impl std::fmt::Debug for Buffer {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "Buffer({} of {})", self.len(), self.bytes.capacity())
@@ -185,7 +190,7 @@ impl std::fmt::Debug for Buffer {
 }
 
 impl Buffer {
-    /// What was not taken yet.
+    /// The octets that were not taken yet.
     pub(super) fn unread(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
@@ -198,13 +203,13 @@ impl Buffer {
         self.start == self.bytes.len()
     }
 
-    /// Takes `count` octets off the front; what was taken stays in place until [`Buffer::forget`].
+    /// Takes `count` octets off the front; they stay in memory until [`Buffer::forget`].
     pub(super) fn take(&mut self, count: usize) {
         assert!(count <= self.len(), "more was taken from a buffer than it holds");
         self.start += count;
     }
 
-    /// Forgets what was taken, where that costs nothing.
+    /// Forgets taken octets if that costs nothing.
     pub(super) fn forget(&mut self) {
         if self.start == self.bytes.len() {
             self.bytes.clear();
@@ -212,23 +217,23 @@ impl Buffer {
         }
     }
 
-    /// Drops everything that it holds.
+    /// Drops all octets.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.start = 0;
     }
 
-    /// Everything that was taken is unread again.
+    /// Makes all taken octets unread again.
     pub(super) fn rewind(&mut self) {
         self.start = 0;
     }
 
-    /// Octets that can be appended without growing; a buffer without memory counts as a fresh one.
+    /// The octets that can be appended without growth; a buffer without memory counts as a fresh one.
     pub(super) fn room(&self) -> usize {
         if self.bytes.capacity() == 0 { BUFFER_BYTES } else { self.bytes.capacity() - self.bytes.len() }
     }
 
-    /// To append to; with memory from the pool if it has none.
+    /// The memory to append to; taken from the pool if the buffer has none.
     pub(super) fn open(&mut self, buffers: &mut Buffers) -> &mut Vec<u8> {
         if self.bytes.capacity() == 0 {
             self.bytes = buffers.take();
@@ -236,7 +241,7 @@ impl Buffer {
         &mut self.bytes
     }
 
-    /// To append up to `length` octets to; with memory from the pool if it has none.
+    /// The memory to append up to `length` octets to; taken from the pool if the buffer has none.
     pub(super) fn open_for(&mut self, buffers: &mut Buffers, length: usize) -> &mut Vec<u8> {
         if self.bytes.capacity() == 0 {
             self.bytes = buffers.take_for(length);
@@ -244,7 +249,8 @@ impl Buffer {
         &mut self.bytes
     }
 
-    /// Moves the little that it holds into memory of that size, so that waiting for more costs no whole buffer.
+    /// Moves the few octets that it holds into memory of that size, so that a wait for more does not hold a
+    /// whole buffer.
     pub(super) fn shrink(&mut self, buffers: &mut Buffers) {
         if self.bytes.capacity() == BUFFER_BYTES && self.len() <= SHRINKS_MAX {
             let Some(mut few) = allocate(self.len()) else { return };
@@ -254,7 +260,7 @@ impl Buffer {
         }
     }
 
-    /// Takes a large buffer in place of one that holds nothing, if there is one.
+    /// Replaces an empty buffer by a large one, if one is available.
     pub(super) fn widen(&mut self, buffers: &mut Buffers) {
         if self.is_empty()
             && !self.is_large
@@ -267,7 +273,8 @@ impl Buffer {
         }
     }
 
-    /// Moves what a large buffer holds into one of the usual size, where it fits: it is to wait, and others are not to.
+    /// Moves the octets of a large buffer into a usual one if they fit: this exchange waits, and others can
+    /// use the large one.
     pub(super) fn narrow(&mut self, buffers: &mut Buffers) {
         if self.is_large && self.len() <= BUFFER_BYTES && buffers.keep_reserve() {
             let mut bytes = buffers.take();
@@ -277,8 +284,8 @@ impl Buffer {
         }
     }
 
-    /// To read into: what was taken is forgotten, and where no room is left the buffer grows up to `len_max` octets. No room is left
-    /// where the system has no memory for that.
+    /// The memory to read into: taken octets are forgotten, and a full buffer grows up to `len_max` octets.
+    /// It has no room left if the system has no memory for that.
     pub(super) fn open_for_read(&mut self, buffers: &mut Buffers, len_max: usize) -> &mut Vec<u8> {
         if self.start > 0 {
             self.bytes.copy_within(self.start.., 0);
@@ -298,7 +305,7 @@ impl Buffer {
         bytes
     }
 
-    /// Gives its memory back to the pool if it holds nothing.
+    /// Returns its memory to the pool if it holds nothing.
     #[inline]
     pub(super) fn settle(&mut self, buffers: &mut Buffers) {
         if self.start == self.bytes.len() {
@@ -306,7 +313,7 @@ impl Buffer {
         }
     }
 
-    /// Gives its memory back to the pool, whatever it holds.
+    /// Returns its memory to the pool, whatever it holds.
     #[inline]
     pub(super) fn reclaim(&mut self, buffers: &mut Buffers) {
         if self.bytes.capacity() > 0 {
@@ -337,7 +344,7 @@ mod tests {
             buffer.take(3);
             buffer.shrink(&mut buffers);
             assert_eq!((buffer.unread(), buffer.bytes.capacity()), (&content[3..], shrunk));
-            // More is read into a whole one, behind what there was.
+            // A read continues in a whole buffer, after the octets of the small one.
             let bytes = buffer.open_for_read(&mut buffers, BUFFER_BYTES);
             assert_eq!((&bytes[..], bytes.capacity()), (&content[3..], BUFFER_BYTES));
             assert!(buffers.free.len() <= 1, "no buffer is taken without being given back");
@@ -426,7 +433,7 @@ mod tests {
             .collect();
         assert!(rooms[..LARGE_USED_MAX].iter().all(|&room| room == LARGE_BYTES));
         assert_eq!(rooms[LARGE_USED_MAX], BUFFER_BYTES);
-        // One that comes back is for the next.
+        // A buffer that was returned can be taken again.
         used[0].reclaim(&mut buffers);
         used[LARGE_USED_MAX].widen(&mut buffers);
         assert_eq!(used[LARGE_USED_MAX].bytes.capacity(), LARGE_BYTES);

@@ -1,4 +1,4 @@
-//! How an exchange ends other than well: failures of either peer, deadlines, answers of Apex's own.
+//! Every end of an exchange but the regular one: failures of either peer, deadlines, Apex's own answers.
 
 use super::body::Body;
 use super::record::Cause;
@@ -14,14 +14,16 @@ use crate::http::reply;
 use crate::route::health::Failure;
 use std::time::Duration;
 
-/// How long a client is heard after the answer to a whole request: what it sent meanwhile is not to turn the close into a reset.
+/// The time that a client is read after the response to a complete request: octets that it sent meanwhile
+/// must not turn the close into a reset.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
 
-/// How long the rest of a request is read and thrown away after its answer (RFC 9112 section 9.6). Clients that send all of it before
-/// they read need that to see the answer. As nginx: `lingering_time`.
+/// The longest time that the rest of a request is read and discarded after its response (RFC 9112 section
+/// 9.6). A client that sends its whole request before it reads needs that to receive the response. As nginx:
+/// `lingering_time`.
 pub(super) const LINGER_MAX: Duration = Duration::from_secs(30);
 
-/// The longest pause of a client within that. As nginx: `lingering_timeout`.
+/// The longest pause of a client within [`LINGER_MAX`]. As nginx: `lingering_timeout`.
 const LINGER_PAUSE: Duration = Duration::from_secs(5);
 
 const UNREACHABLE: LocalReply = LocalReply { status: 502, reason: "the backend cannot be reached" };
@@ -32,7 +34,7 @@ const BACKEND_FAILED: LocalReply =
 const BACKEND_SLOW: LocalReply = LocalReply { status: 504, reason: "the backend did not answer in time" };
 const HEAD_SLOW: LocalReply = LocalReply { status: 408, reason: "the request did not arrive in time" };
 
-/// What the client is told where a request ends with such a failure.
+/// The response to a request that ends with this failure.
 const fn reply_for(failure: Failure) -> LocalReply {
     match failure {
         Failure::Refused | Failure::Unreachable => UNREACHABLE,
@@ -43,20 +45,20 @@ const fn reply_for(failure: Failure) -> LocalReply {
 }
 
 impl Exchange {
-    /// When the exchange is to be told that its time is up; [`Tick::NEVER`] at rest.
+    /// The time at which [`Exchange::expire`] is due; [`Tick::NEVER`] at rest.
     pub fn deadline(&self, settings: &Settings) -> Tick {
         match self.course.stage() {
             Stage::Head if self.is_at_rest() => Tick::NEVER,
             Stage::Head => self.record.begun.after(settings.header_timeout),
             Stage::Relay if self.course.is_connecting() => {
-                // All tries together are one wait for a backend.
+                // All connection attempts together share one timeout.
                 let policy = self.policy(settings);
                 let last = self.record.head_read.unwrap_or(self.active).after(policy.timeout);
                 self.active.after(policy.connect_timeout).min(last)
             }
             Stage::Relay | Stage::Dial { .. } | Stage::Tunnel { .. } => {
                 let since = match &self.pace {
-                    // The client is to keep its pace, besides.
+                    // The client must also keep its pace.
                     Some(pace) if self.course.answer() != Answer::Begun && self.waits_for_client() => {
                         pace.since
                     }
@@ -69,14 +71,15 @@ impl Exchange {
         }
     }
 
-    /// How long the exchange waits for movement.
+    /// The time that the exchange waits for progress.
     pub(super) fn patience(&self, settings: &Settings) -> Duration {
         let policy = self.policy(settings);
         match self.course.stage() {
             Stage::Tunnel { client_done, backend_done } => {
                 let request_ends = client_done || self.request.source.is_closed();
                 let response_ends = backend_done || self.response.source.is_closed();
-                // Nothing new can come of an end that is gone: what it left has its time to be taken.
+                // An end that is closed sends nothing new; the other end has the plain timeout to take what
+                // is left.
                 let is_ending = match (request_ends, response_ends) {
                     (true, true) => true,
                     (true, false) => self.request.holds(),
@@ -89,8 +92,9 @@ impl Exchange {
         }
     }
 
-    /// The deadline has passed. `acknowledged`: what the peer that [`Exchange::awaits_acknowledgement`] names has acknowledged since
-    /// its connection began, octets; none where nobody counts them, or no peer is named.
+    /// The deadline has passed. `acknowledged`: the octets that the peer named by
+    /// [`Exchange::awaits_acknowledgement`] has acknowledged since its connection began; `None` if the kernel
+    /// does not count them, or no peer is named.
     pub fn expire(&mut self, acknowledged: Option<u64>, env: &mut Env<'_>) {
         if self.has_moved(acknowledged, env) {
             return;
@@ -106,7 +110,7 @@ impl Exchange {
                 if env.now >= self.active.after(policy.connect_timeout.min(policy.timeout)) {
                     self.backend_unreachable(Failure::ConnectTimeout, env);
                 } else {
-                    // The tries before took the time that this one lacked.
+                    // Earlier tries used up the time of this one.
                     self.refuse(CONNECT_TIMEOUT, env);
                 }
             }
@@ -137,7 +141,8 @@ impl Exchange {
                 });
                 self.course.finish_and_close();
             }
-            // Closed upon now, octets on their way would turn the close into a reset, and the answer be lost to it.
+            // Octets in flight would turn an immediate close into a reset, which can destroy the response in
+            // flight.
             Stage::Discard => {
                 self.course.begin_linger();
             }
@@ -147,14 +152,15 @@ impl Exchange {
         }
     }
 
-    /// The client was told that nothing more comes; how long it is heard.
+    /// The sending side towards the client was shut down: the time that the client is still read.
     pub(super) fn linger_span(&self) -> Duration {
         let is_whole = self.record.head_read.is_some() && self.request.body == Body::Done;
-        // Who was too slow gains no time.
+        // A client that was too slow gains no time.
         if is_whole || self.record.status == HEAD_SLOW.status { LINGER } else { LINGER_MAX }
     }
 
-    /// All that came of the request was given to the backend, and more is to come; the client does not wait to be told so.
+    /// Everything received of the request was given to the backend, and more is expected; the client does not
+    /// wait for a 100 (Continue).
     fn waits_for_client(&self) -> bool {
         let request = &self.request;
         request.body != Body::Done && !request.holds() && !self.meta.expects_continue
@@ -164,12 +170,12 @@ impl Exchange {
     pub(super) fn backend_refused_bytes(&mut self, failure: Failure, env: &mut Env<'_>) {
         match (self.course.stage(), self.course.link()) {
             (Stage::Tunnel { .. }, _) => {
-                // What it sent before it closed is still read, to the end.
+                // What the backend sent before it closed is still read, to the end.
                 self.response.source.ready = true;
                 self.response.source.closing = true;
                 self.cut_tunnel();
             }
-            // A response that has begun is not answered a second time.
+            // A response that has begun cannot be replaced by another one.
             (_, Link::Up { connected: false, reused: false }) if self.course.answer() == Answer::Awaited => {
                 self.backend_unreachable(failure, env);
             }
@@ -177,7 +183,7 @@ impl Exchange {
                 self.backend_failed(env);
             }
             _ => {
-                // It may have answered before it closed: what it sent is read, and the end of that decides.
+                // The backend may have answered before it closed: its octets are read, and their end decides.
                 self.course.abort_request();
                 self.response.source.reset |= !self.response.source.closing;
                 self.response.source.ready = true;
@@ -186,7 +192,7 @@ impl Exchange {
         }
     }
 
-    /// No connection to that endpoint could be made; nothing was sent, so another is tried.
+    /// No connection to that endpoint could be made. Nothing was sent, so another endpoint is tried.
     fn backend_unreachable(&mut self, failure: Failure, env: &mut Env<'_>) {
         self.blame(failure, When::Later);
         let waited_from = self.record.head_read.unwrap_or(env.now);
@@ -197,7 +203,7 @@ impl Exchange {
         self.try_another(failure, env);
     }
 
-    /// A try failed, and the request can be sent again: to another endpoint, as long as the rule of retries allows.
+    /// A try failed, and the request can be sent again: tries another endpoint if the retry rule allows.
     pub(super) fn try_another(&mut self, failure: Failure, env: &mut Env<'_>) {
         self.unreachable = reply_for(failure);
         if !self.tries.may_go_on(self.policy(env.settings).retries_max) {
@@ -212,7 +218,7 @@ impl Exchange {
         self.course.dial_again();
     }
 
-    /// The backend connection failed, or ended, before the final response began; or failed within it.
+    /// The backend connection failed or ended before the final response began, or failed during it.
     pub(super) fn backend_failed(&mut self, env: &mut Env<'_>) {
         if matches!(self.course.stage(), Stage::Tunnel { .. }) {
             self.response.end_short();
@@ -223,7 +229,7 @@ impl Exchange {
             Answer::Begun => self.cut("backend_cut"),
             Answer::Awaited if self.may_send_again() => {
                 if self.course.is_reused() {
-                    // It was closed while it was at rest, which says nothing of the endpoint.
+                    // It was closed while it was idle, which is no evidence against the endpoint.
                     self.dial_again();
                 } else {
                     self.blame(Failure::Closed, When::Later);
@@ -241,22 +247,22 @@ impl Exchange {
         }
     }
 
-    /// The backend takes nothing more from a tunnel. What came from it still goes to the client.
+    /// The backend accepts no more octets of a tunnel. Octets that it sent still go to the client.
     fn cut_tunnel(&mut self) {
         self.record.cause = Cause::Cut("backend_cut");
         self.request.abandon();
         self.course.end_tunnel_to(Side::Backend);
     }
 
-    /// RFC 9112 section 9.3.1, RFC 9110 section 9.2.2: a request is sent again only if all of it can be, and either nothing of
-    /// it was sent or it is idempotent.
+    /// RFC 9112 section 9.3.1, RFC 9110 section 9.2.2: a request is sent again only if all of it is still in
+    /// memory, and either none of it was sent or its method is idempotent.
     fn may_send_again(&self) -> bool {
         let sent = matches!(self.course.link(), Link::Up { connected: true, .. });
         self.request.rewindable && (!sent || self.meta.method.is_idempotent())
     }
 
-    /// The response cannot be completed. The client can tell: its connection ends short of the length or of the last chunk, or
-    /// by a reset where a 1.0 client was promised neither.
+    /// The response cannot be completed. The client can see that: the connection ends before the length or
+    /// the last chunk, or by a reset if the close frames the response.
     pub(super) fn cut(&mut self, cause: &'static str) {
         self.record.cause = Cause::Cut(cause);
         let framed = self.meta.version == Version::Http11 || matches!(self.response.body, Body::Length(_));
@@ -269,12 +275,12 @@ impl Exchange {
         self.response.end_short();
     }
 
-    /// What the client has had is not whole, and nothing more will come.
+    /// The client's response is incomplete and cannot be continued.
     fn tear(&mut self) {
         self.course.finish_by_reset();
     }
 
-    /// The client is gone: nothing can be given to it any more.
+    /// The client connection is lost: nothing more can be sent to the client.
     pub(super) fn client_lost(&mut self) {
         if self.course.stage() == Stage::Over {
             return;
@@ -288,7 +294,8 @@ impl Exchange {
         self.course.finish_and_close();
     }
 
-    /// Answers the request by Apex itself. Where the rest of the request is still to come, the connection ends behind it.
+    /// Apex answers the request itself. If the rest of the request is still to come, the connection closes
+    /// after the response.
     pub(super) fn refuse(&mut self, reply: LocalReply, env: &mut Env<'_>) {
         if self.request.body != Body::Done || env.serving != Serving::On {
             self.course.close_client();

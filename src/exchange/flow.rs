@@ -1,8 +1,9 @@
-//! One direction of an exchange: a body that knows its framing, bytes in memory, bytes in a kernel pipe, and whether its
-//! source and its sink are ready. The same pump serves requests, responses and tunnels.
+//! One direction of an exchange: a body with its framing, octets in memory, octets in a kernel pipe, and the
+//! readiness of its source and its sink. The same type serves requests, responses and tunnels.
 //!
-//! The order of what it holds is fixed: `outgoing` (head and framing written anew, small content), then `direct` (content at
-//! the front of `incoming`, written from where it was read), then what the pipe holds. Memory is older than the pipe.
+//! The order of what it holds is fixed: `outgoing` (head and framing as rewritten, small content), then
+//! `direct` (content at the front of `incoming`, written from where it was read), then the pipe. Memory is
+//! older than the pipe.
 
 mod verbatim;
 
@@ -13,31 +14,32 @@ use crate::http::limits::HeadLimits;
 use crate::http::local_reply::LocalReply;
 use crate::http::trailers;
 
-/// Content up to so many octets is copied behind the framing in front of it, so that both leave in one plain write; beyond, a
-/// gathering write of two pieces costs less than the copy.
+/// Content up to this length in octets is copied after its framing, so that both leave in one plain write;
+/// beyond it, a vectored write of two pieces costs less than the copy.
 const COPY_MAX: usize = 4 * 1024;
 
-/// Room that must be left in `outgoing` to go on: a chunk's CRLF and the next size line, with some to spare.
+/// Room that `outgoing` must have to continue: a chunk's CRLF and the next size line, with some to spare.
 const FRAMING_ROOM: usize = 64;
 
-/// A run of opaque content from so many octets on goes through a pipe. Below, copies by buffers that stay in the processor's cache
-/// cost less than splices: the curve is in `benches/peers/README.md`.
+/// The shortest run of opaque content, in octets, that goes through a pipe. Below it, copies through buffers
+/// in the processor's cache cost less than splices: the curve is in `benches/peers/README.md`.
 pub(super) const SPLICE_RUN_MIN: u64 = 256 * 1024;
 
-/// Octets that a pipe may hold. The kernel's own count of pages says little: a nominal 64 KiB pipe was seen to hold 265,189.
+/// The most octets that a pipe may hold. The kernel's page count is no bound: a nominal 64 KiB pipe was seen
+/// to hold 265,189.
 pub(super) const PIPE_HELD_MAX: usize = 256 * 1024;
 
-/// What a wait for a source is mostly for: its next octet.
+/// The usual low-water mark of a wait for a source: its next octet.
 pub const ANY_BYTES: usize = 1;
 
-/// Long content that comes fast is waited for until so much of it is there. Each wake, fill and drain, and each acknowledgement to
-/// its sender, is then for more octets.
+/// The low-water mark, in octets, of a wait for long content that arrives fast: fewer wakes, fills, drains
+/// and acknowledgements, each for more octets.
 pub(super) const GATHER_BYTES: usize = 128 * 1024;
 
-/// Content comes fast where so many octets of it come between two waits.
+/// Content arrives fast if at least this many octets of it arrive between two waits.
 const FAST_BYTES: usize = 32 * 1024;
 
-/// What can be done for a pump now.
+/// A move that is possible now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Move {
     Read,
@@ -49,18 +51,18 @@ pub(super) enum Move {
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts of one socket")]
 pub(super) struct Source {
-    /// A read may find something.
+    /// A read may find octets.
     pub(super) ready: bool,
-    /// The peer closed its sending side; what it sent before is still to be read, to the end.
+    /// The peer closed its sending side; octets that it sent before must still be read, to the end.
     pub(super) closing: bool,
-    /// The connection was reset: an end that is read afterwards is none that the peer meant.
+    /// The connection was reset: an end that is read later is not one that the peer sent.
     pub(super) reset: bool,
-    /// The end was read.
+    /// The end has been read.
     pub(super) ended: bool,
 }
 
 impl Source {
-    /// Nothing comes that is not there already.
+    /// No more octets will arrive.
     pub(super) fn is_closed(self) -> bool {
         self.closing || self.ended
     }
@@ -77,29 +79,29 @@ pub(super) struct Sink {
 pub(super) struct Flow {
     pub(super) incoming: Buffer,
     pub(super) outgoing: Buffer,
-    /// Octets at the front of `incoming` that go to the sink as they are, behind `outgoing`.
+    /// Octets at the front of `incoming` that go to the sink unchanged, after `outgoing`.
     direct: usize,
-    /// Octets of framing among those.
+    /// Octets of framing within `direct`.
     direct_framing: usize,
-    /// Octets of content in `outgoing`, at its back.
+    /// Octets of content at the end of `outgoing`.
     copied: usize,
-    /// Reads go into large buffers, with fewer calls: much may come at once, or has.
+    /// Reads use large buffers, with fewer calls: long content is expected, or has arrived.
     pub(super) large_reads: bool,
-    /// A chunk's data is complete but for what is on its way; its CRLF is owed to the sink.
+    /// A chunk's data is complete, apart from what is held here; its CRLF must still be sent.
     owes_crlf: bool,
     /// Octets in the pipe.
     piped: usize,
-    /// A fill found no room although the pipe held less than it may; true until a drain.
+    /// A fill found no room although the pipe held less than [`PIPE_HELD_MAX`]; true until a drain.
     pipe_full: bool,
-    /// Octets of content that came since the last wait; none: the source was not asked.
+    /// Octets of content taken since the last wait; `None`: the source was not read.
     burst: Option<usize>,
-    /// The run under way goes through the pipe.
+    /// The current run goes through the pipe.
     splices: bool,
     /// Some of this body went through the pipe.
     pub(super) spliced: bool,
-    /// The system had no pipe to give: memory moves all of it.
+    /// The system refused a pipe: all content goes through memory.
     pipeless: bool,
-    /// Everything ever sent to the sink is still in `outgoing`, so that it can be sent again.
+    /// Everything sent to the sink so far is still in `outgoing` and can be sent again.
     pub(super) rewindable: bool,
     pub(super) body: Body,
     pub(super) encoding: Encoding,
@@ -139,30 +141,30 @@ impl Flow {
         self.piped
     }
 
-    /// Octets of content that left for the sink.
+    /// Octets of content given to the sink.
     pub(super) fn content_given(&self) -> u64 {
-        // Where part of a run with framing in it was written, the framing counts as written first.
+        // If part of a run with framing was written, its framing counts as written first.
         let direct = self.direct - self.direct_framing.min(self.direct);
         let copied = self.copied.min(self.outgoing.len());
         self.content_bytes - (copied + direct + self.piped) as u64
     }
 
-    /// Octets wait for the sink, in memory or in the pipe.
+    /// Octets are held for the sink, in memory or in the pipe.
     pub(super) fn holds(&self) -> bool {
         self.has_memory() || self.piped > 0
     }
 
-    /// Octets wait for the sink, which has no room for them.
+    /// Octets are held for the sink, which has no room for them.
     pub(super) fn is_blocked(&self) -> bool {
         self.holds() && !self.sink.ready
     }
 
-    /// Memory waits for the sink.
+    /// Octets are held for the sink in memory.
     pub(super) fn has_memory(&self) -> bool {
         !self.outgoing.is_empty() || self.direct > 0
     }
 
-    /// Octets were read that are not part of what goes to the sink (yet, or ever where the body is done).
+    /// Octets were read that are not part of what goes to the sink (not yet, or never if the body is done).
     pub(super) fn has_surplus(&self) -> bool {
         self.incoming.len() > self.direct
     }
@@ -172,7 +174,7 @@ impl Flow {
         self.body == Body::Done && !self.owes_crlf && !self.has_memory() && self.piped == 0
     }
 
-    /// The move that gives to the sink, if there is one.
+    /// The move that gives octets to the sink, if one is possible.
     pub(super) fn move_to_sink(&self) -> Option<Move> {
         if !self.sink.ready {
             return None;
@@ -181,7 +183,7 @@ impl Flow {
         if self.has_memory() { Some(Move::Write) } else { (self.piped > 0).then_some(Move::Drain) }
     }
 
-    /// The move that takes from the source, if there is one.
+    /// The move that takes octets from the source, if one is possible.
     pub(super) fn move_from_source(&self) -> Option<Move> {
         if !self.source.ready || self.source.ended || self.body == Body::Done || self.has_memory() {
             return None;
@@ -189,18 +191,18 @@ impl Flow {
         if self.splices {
             (self.piped < PIPE_HELD_MAX && !self.pipe_full).then_some(Move::Fill)
         } else {
-            // Nothing is read into memory while the pipe holds bytes that are older.
+            // No read into memory while the pipe holds older octets.
             (self.piped == 0).then_some(Move::Read)
         }
     }
 
-    /// Octets that a fill may move.
+    /// The most octets that a fill may move.
     pub(super) fn fill_max(&self) -> usize {
         let room = PIPE_HELD_MAX - self.piped;
         usize::try_from(self.opaque_run()).map_or(room, |run| run.min(room))
     }
 
-    /// Octets of content that come next without any framing between them.
+    /// The octets of content until the next framing.
     fn opaque_run(&self) -> u64 {
         match self.body {
             Body::Length(left) => left,
@@ -210,12 +212,12 @@ impl Flow {
         }
     }
 
-    /// The memory goes out in front of a run for the pipe, of which some is there for all that is known.
+    /// The memory is followed by a run for the pipe, and the source may have octets of it.
     pub(super) fn more_follows(&self) -> bool {
         self.source.ready && !self.source.is_closed() && self.is_for_pipe()
     }
 
-    /// What comes behind the memory goes through a pipe.
+    /// What follows the memory goes through a pipe.
     fn is_for_pipe(&self) -> bool {
         self.body != Body::UntilClose
             && self.opaque_run() >= SPLICE_RUN_MIN
@@ -223,7 +225,7 @@ impl Flow {
             && !self.pipeless
     }
 
-    /// What waits for the sink in memory, in order.
+    /// The pieces of memory held for the sink, in order.
     pub(super) fn memory(&self) -> [&[u8]; 3] {
         [
             self.outgoing.unread(),
@@ -232,12 +234,12 @@ impl Flow {
         ]
     }
 
-    /// The CRLF of a chunk that is made of one read leaves together with its content.
+    /// The CRLF of a chunk that was made from one read is written together with its content.
     fn has_tail(&self) -> bool {
         self.owes_crlf && self.direct > 0 && self.body == Body::UntilClose
     }
 
-    /// A whole message stands in `outgoing`, with so many octets of content at its end.
+    /// `outgoing` holds a complete message that ends in `content_bytes` octets of content.
     pub(super) fn holds_message(&mut self, content_bytes: usize) {
         self.body = Body::Done;
         self.content_bytes += content_bytes as u64;
@@ -276,7 +278,8 @@ impl Flow {
         self.took_content(count);
     }
 
-    /// A fill found nothing. That proves the source empty only if the pipe was empty: a full pipe answers the same.
+    /// A fill found nothing. That proves the source empty only if the pipe was empty, because a full pipe
+    /// gives the same result.
     pub(super) fn fill_blocked(&mut self) {
         if self.piped > 0 {
             self.pipe_full = true;
@@ -284,36 +287,38 @@ impl Flow {
         }
         self.burst.get_or_insert(0);
         self.source.ready = false;
-        // A stream that has paused may go on in small pieces, which memory moves with fewer calls.
+        // After a pause, the stream may continue in small pieces, which memory moves with fewer calls.
         if self.body == Body::UntilClose {
             self.splices = false;
         }
     }
 
-    /// Something was taken from the source since the last wait, or it had nothing.
+    /// The source was read since the last wait, or had nothing to read.
     pub(super) fn was_asked(&self) -> bool {
         self.burst.is_some()
     }
 
-    /// A wait begins: how many octets from the source is it for, if it is for the source? `before`: that of the last wait for it.
+    /// A wait begins: the low-water mark, in octets, if it is a wait for the source. `before`: that of the
+    /// last wait for it.
     ///
-    /// Much is waited for only where twice as much comes for certain: content of a known length, that came fast before the wait.
+    /// A high mark needs twice as much content that is certain to come: a known length, and fast arrival
+    /// before the wait.
     pub(super) fn waits_for(&mut self, before: usize) -> Option<usize> {
         if !self.splices {
-            // Among these is who speaks without telling how much: it may pause at any octet.
+            // This includes a body framed by the close: it may pause at any octet.
             self.burst = None;
             return Some(ANY_BYTES);
         }
         if self.source.ready {
             return None;
         }
-        // An event of the sink ends no wait for the source.
+        // An event of the sink does not end a wait for the source.
         let came_fast = self.burst.take().map_or(before > ANY_BYTES, |burst| burst >= FAST_BYTES);
         let much_comes = self.opaque_run() >= 2 * GATHER_BYTES as u64;
         Some(if came_fast && much_comes { GATHER_BYTES } else { ANY_BYTES })
     }
 
-    /// There is no pipe: what would have gone through it goes through memory.
+    /// The system refused a pipe: content for it goes through memory.
     pub(super) fn goes_without_pipe(&mut self) {
         self.pipeless = true;
         self.splices = false;
@@ -326,8 +331,8 @@ impl Flow {
         self.pipe_full = false;
     }
 
-    /// The memory to read into: room for more where content comes faster than a buffer of the usual size takes it. Chunks are better
-    /// off without: `benches/peers/README.md` has the figures.
+    /// The memory to read into, with more room if content arrives faster than a usual buffer takes it.
+    /// Chunked content does better without: the figures are in `benches/peers/README.md`.
     pub(super) fn open_for_read(&mut self, buffers: &mut Buffers, len_max: usize) -> &mut Vec<u8> {
         if self.large_reads && !matches!(self.body, Body::Chunked(_)) {
             self.incoming.widen(buffers);
@@ -335,10 +340,10 @@ impl Flow {
         self.incoming.open_for_read(buffers, len_max)
     }
 
-    /// `count` octets were read into `incoming`; `full`: as many as there was room for.
+    /// Octets were read into `incoming`; `full`: they filled its room.
     pub(super) fn read(&mut self, full: bool) {
-        // A short read says that the source is empty for now. But where the peer has closed its sending side no further edge
-        // will come, so the end is read for.
+        // A short read means that the source is empty for now. But after the peer has closed its sending side
+        // no further edge will come, so read until the end.
         self.source.ready = full || self.source.closing;
         self.large_reads |= full;
         if full && self.body == Body::UntilClose && self.encoding == Encoding::AsIs {
@@ -346,7 +351,7 @@ impl Flow {
         }
     }
 
-    /// Accounts for content that left the source's framing behind.
+    /// Accounts for content that was taken out of the source's framing.
     fn took_content(&mut self, count: usize) {
         self.burst = Some(self.burst.unwrap_or(0).saturating_add(count));
         let count = count as u64;
@@ -374,7 +379,7 @@ impl Flow {
     /// The end of the source was read.
     ///
     /// # Errors
-    /// The body is not complete.
+    /// The body is incomplete.
     pub(super) fn source_ended(&mut self, buffers: &mut Buffers) -> Result<(), Truncated> {
         self.source.ended = true;
         self.source.ready = false;
@@ -384,7 +389,7 @@ impl Flow {
                 self.body = Body::Done;
                 self.splices = false;
                 if self.encoding == Encoding::Chunked {
-                    // Nothing waits: a source is only read once memory and pipe are empty.
+                    // No octets are held: a source is read only once memory and pipe are empty.
                     self.pay_crlf(buffers);
                     self.outgoing.open(buffers).extend_from_slice(b"0\r\n\r\n");
                 }
@@ -394,7 +399,7 @@ impl Flow {
         }
     }
 
-    /// Ends the chunk under way.
+    /// Ends the current chunk.
     fn pay_crlf(&mut self, buffers: &mut Buffers) {
         if self.owes_crlf {
             self.outgoing.open(buffers).extend_from_slice(b"\r\n");
@@ -402,20 +407,21 @@ impl Flow {
         }
     }
 
-    /// Takes what can be taken from `incoming`: reads framing, writes it anew, hands content on.
+    /// Consumes as much of `incoming` as possible: parses framing, rewrites it, passes content on.
     ///
     /// # Errors
-    /// The framing is broken.
+    /// The framing is malformed.
     pub(super) fn advance(&mut self, limits: &HeadLimits, buffers: &mut Buffers) -> Result<(), LocalReply> {
         loop {
-            // What is appended to `outgoing` would overtake these.
+            // Octets appended to `outgoing` would overtake these.
             if self.direct > 0 || self.piped > 0 {
                 return Ok(());
             }
             if !self.makes_room() {
                 return Ok(());
             }
-            // A chunk that is made of one read ends with it. One that the source framed ends when the source says so.
+            // A chunk that was made from one read ends with it. A chunk that the source framed ends where the
+            // source says.
             if self.body == Body::UntilClose {
                 self.pay_crlf(buffers);
             }
@@ -446,7 +452,8 @@ impl Flow {
         }
     }
 
-    /// Is there room for framing in `outgoing`? Gives up the possibility to send again where only that fills it.
+    /// Whether `outgoing` has room for framing. Gives up the possibility to send again if that alone fills
+    /// it.
     fn makes_room(&mut self) -> bool {
         if self.outgoing.room() >= FRAMING_ROOM {
             return true;
@@ -459,7 +466,7 @@ impl Flow {
         true
     }
 
-    /// Hands on the content at the front of `incoming`; false where there is none.
+    /// Passes on the content at the front of `incoming`; false if there is none.
     fn pass_content(&mut self, buffers: &mut Buffers) -> bool {
         let run = self.opaque_run();
         if self.incoming.is_empty() {
@@ -487,7 +494,7 @@ impl Flow {
         true
     }
 
-    /// Reads chunk framing at the front of `incoming`; false where more is needed.
+    /// Parses chunk framing at the front of `incoming`; false if it is incomplete.
     fn read_chunk_framing(
         &mut self,
         mut decoder: Decoder,
@@ -511,7 +518,7 @@ impl Flow {
         Ok(true)
     }
 
-    /// Reads the trailer section at the front of `incoming`; false where more is needed.
+    /// Parses the trailer section at the front of `incoming`; false if it is incomplete.
     fn read_trailers(&mut self, limits: &HeadLimits, buffers: &mut Buffers) -> Result<bool, LocalReply> {
         let used = if self.encoding == Encoding::Chunked {
             let outgoing = self.outgoing.open(buffers);
@@ -533,15 +540,15 @@ impl Flow {
         Ok(true)
     }
 
-    /// The body ends here although it is not whole: what was taken from the source still goes to the sink, and nothing that
-    /// would make it look complete.
+    /// Ends the body here although it is incomplete: what was taken from the source still goes to the sink,
+    /// without an end that would make it look complete.
     pub(super) fn end_short(&mut self) {
         self.body = Body::Done;
         self.owes_crlf = false;
         self.splices = false;
     }
 
-    /// Drops what waits for the sink and stops taking from the source.
+    /// Drops what is held for the sink and takes no more from the source.
     pub(super) fn abandon(&mut self) {
         self.outgoing.clear();
         self.incoming.clear();
@@ -554,13 +561,13 @@ impl Flow {
         self.body = Body::Done;
     }
 
-    /// The rest of the body is read and thrown away. Nothing that waited is sent any more.
+    /// Reads and discards the rest of the body. Octets held for the sink are dropped.
     pub(super) fn discard(&mut self) {
         self.encoding = Encoding::Discard;
         self.outgoing.clear();
         self.incoming.take(self.direct);
         self.incoming.forget();
-        // What the pipe holds is dropped with the pipe.
+        // Octets in the pipe are dropped with the pipe.
         self.direct = 0;
         self.direct_framing = 0;
         self.piped = 0;
@@ -570,13 +577,13 @@ impl Flow {
         self.rewindable = false;
     }
 
-    /// Gives its memory back to the pool, whatever it holds; the pump is of no more use.
+    /// Returns its memory to the pool, whatever it holds; the flow must not be used any more.
     pub(super) fn reclaim(&mut self, buffers: &mut Buffers) {
         self.incoming.reclaim(buffers);
         self.outgoing.reclaim(buffers);
     }
 
-    /// Gives buffers that hold nothing back to the pool.
+    /// Returns empty buffers to the pool.
     pub(super) fn settle(&mut self, buffers: &mut Buffers) {
         self.incoming.settle(buffers);
         self.incoming.narrow(buffers);

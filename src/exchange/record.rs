@@ -1,4 +1,4 @@
-//! What is known of an exchange at its end: the facts of its access line and of the counters.
+//! The account of an exchange at its end: the facts for its access log line and the counters.
 
 use super::buffer::{Buffers, SMALL_BYTES};
 use super::step::Asked;
@@ -6,26 +6,27 @@ use crate::base::Tick;
 use crate::http::head::Request;
 use crate::route::table::RouteId;
 
-/// The longest request line, referer or user agent that is noted; a line of the log is not the place for more.
+/// The longest request line, referer or user agent that is kept, in octets; the log is no place for longer
+/// ones.
 const NOTE_BYTES_MAX: usize = 4 * 1024;
 
-/// Room for what is noted beside those: spaces, the version, and the name of a request as Apex makes one.
+/// Room for what is kept besides those: spaces, the version, and a request id as Apex generates it.
 const LINE_SPARE_BYTES: usize = 64;
 
-/// Where the status, or the end, of an exchange came from.
+/// Why the exchange ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Cause {
-    /// The backend: its response was passed on whole.
+    /// The backend's response was passed on completely.
     #[default]
     Backend,
-    /// Apex answered by itself; the case in a few words.
+    /// Apex answered itself; the case in a few words.
     Apex(&'static str),
-    /// It ended short; whose doing that was.
+    /// The exchange was cut short; by whom.
     Cut(&'static str),
 }
 
 impl Cause {
-    /// As the access line has it.
+    /// The text for the access log line.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Backend => "-",
@@ -37,27 +38,27 @@ impl Cause {
 /// The account of one exchange.
 #[derive(Debug, Default)]
 pub struct Record {
-    /// When the first byte of the head was read.
+    /// When the first octet of the head was read.
     pub begun: Tick,
     /// When the head was complete.
     pub head_read: Option<Tick>,
-    /// When the first octets went to a backend.
+    /// When the first octets were written to a backend.
     pub connected: Option<Tick>,
     /// When the head of the response was read.
     pub answered: Option<Tick>,
-    /// The status sent; 499 where the client was gone first; 0 where there was no exchange to speak of.
+    /// The status sent; 499 if the client closed the connection first; 0 if there was no exchange.
     pub status: u16,
     /// Octets of content taken from the client.
     pub request_bytes: u64,
     /// Octets of content given to the client.
     pub response_bytes: u64,
-    /// The route that took it.
+    /// The route that matched.
     pub route: Option<RouteId>,
     /// The endpoint that was asked last.
     pub asked: Option<Asked>,
-    /// Backend connections that were tried after the first one.
+    /// The number of backend connections tried after the first one.
     pub retries: u32,
-    /// Where the status or the cut came from.
+    /// Why the exchange ended.
     pub cause: Cause,
     access_log: Vec<u8>,
     line_end: usize,
@@ -66,7 +67,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Notes the parts of the access line while the head is there.
+    /// Keeps the parts of the access log line while the head is in memory.
     pub(super) fn note(&mut self, request: &Request<'_, '_>, buffers: &mut Buffers) {
         let noted = |part: &'_ [u8]| part.len().min(NOTE_BYTES_MAX);
         let line = [request.method_text.as_bytes(), request.target_text];
@@ -86,7 +87,7 @@ impl Record {
         self.access_log = access_log;
     }
 
-    /// Notes the first line of a head that could not be read.
+    /// Keeps the first line of a head that could not be parsed.
     pub(super) fn note_unread(&mut self, bytes: &[u8], buffers: &mut Buffers) {
         let line_end = bytes.iter().position(|&byte| matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
         let line_end = line_end.min(NOTE_BYTES_MAX);
@@ -98,32 +99,32 @@ impl Record {
         self.access_log = access_log;
     }
 
-    /// Notes the name of the request; behind [`Record::note`].
+    /// Keeps the request id; called after [`Record::note`].
     pub(super) fn note_request_id(&mut self, id: &[u8]) {
         self.access_log.extend_from_slice(&id[..id.len().min(NOTE_BYTES_MAX)]);
     }
 
-    /// The request line as it came.
+    /// The request line as received.
     pub fn request_line(&self) -> &[u8] {
         &self.access_log[..self.line_end]
     }
 
-    /// `Referer`; empty: none.
+    /// `Referer`; empty if there is none.
     pub fn referer(&self) -> &[u8] {
         &self.access_log[self.line_end..self.referer_end]
     }
 
-    /// `User-Agent`; empty: none.
+    /// `User-Agent`; empty if there is none.
     pub fn user_agent(&self) -> &[u8] {
         &self.access_log[self.referer_end..self.agent_end]
     }
 
-    /// `X-Request-Id` as the backend was given it; empty: none.
+    /// `X-Request-Id` as sent to the backend; empty if there is none.
     pub fn request_id(&self) -> &[u8] {
         &self.access_log[self.agent_end..]
     }
 
-    /// Keeps what was noted in no more memory than that takes: the exchange is to last.
+    /// Shrinks the memory of what is kept to its length: the exchange may last long.
     pub(super) fn shrink(&mut self, buffers: &mut Buffers) {
         if self.access_log.capacity() >= SMALL_BYTES.max(2 * self.access_log.len()) {
             let noted = self.access_log.as_slice().to_vec();
@@ -131,7 +132,7 @@ impl Record {
         }
     }
 
-    /// Gives its memory back to the pool.
+    /// Returns its memory to the pool.
     pub(super) fn reclaim(&mut self, buffers: &mut Buffers) {
         if self.access_log.capacity() > 0 {
             buffers.give(std::mem::take(&mut self.access_log));

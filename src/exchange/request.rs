@@ -1,4 +1,4 @@
-//! What the client sent: its request head judged, routed and written anew, its body moved on.
+//! The client's octets: parses, judges, routes and rewrites the request head, and relays the body.
 
 use super::body::{Body, Truncated};
 use super::record::{Cause, Record};
@@ -16,19 +16,19 @@ use crate::http::local_reply::LocalReply;
 use crate::http::reply;
 use crate::route::decision::{Action, Proxy};
 
-/// What was found at the front of the client's bytes.
+/// The result of parsing the front of the client's octets.
 enum Found {
-    /// A request for a backend; its head took so many octets.
+    /// A request for a backend; the length of its head in octets.
     Request(usize),
-    /// A request that Apex answers itself, and the answer was written; its head took so many octets.
+    /// A request that Apex answered itself; the answer has been written. The length of its head in octets.
     Answered(usize),
-    /// More is needed.
+    /// The head is incomplete.
     Incomplete,
-    /// An answer of Apex's own; the head took so many octets where the end of the request is known.
+    /// The request is refused; the length of its head in octets if the end of the request is known.
     Refused(LocalReply, Option<usize>),
 }
 
-/// Room for what Apex adds to a head of the usual size; where it adds more, the buffer grows.
+/// Room for what Apex adds to a head of the usual size; the buffer grows if it adds more.
 const ADDED_BYTES: usize = 512;
 
 const NO_ROUTE: LocalReply = LocalReply { status: 404, reason: "no route for this host and path" };
@@ -39,7 +39,7 @@ const BODY_TOO_LONG: LocalReply =
 const CUT_SHORT: LocalReply = LocalReply::bad_request("the request ended before its content did");
 
 impl Exchange {
-    /// A read from the client came back.
+    /// Takes the outcome of a read from the client.
     pub(super) fn client_read(&mut self, outcome: Outcome, env: &mut Env<'_>) {
         match outcome {
             Outcome::Moved { count, full } => {
@@ -55,7 +55,8 @@ impl Exchange {
                         self.active = env.now;
                         self.request.incoming.clear();
                     }
-                    // Only content of a known length is waited for, and no more than the bound.
+                    // Only content of a known length is read to its end, and at most [`DISCARD_BYTES_MAX`]
+                    // octets of it.
                     Stage::Discard => {
                         self.active = env.now;
                         self.advance(Side::Backend, env);
@@ -76,12 +77,13 @@ impl Exchange {
         }
     }
 
-    /// Content came from the client. Enough of it begins another span.
+    /// The client sent content. A minimum of it begins a new span.
     pub(super) fn keep_pace(&mut self, count: usize, env: &Env<'_>) {
-        // It waits for no 100 any more.
+        // The client no longer waits for a 100 (Continue).
         self.meta.expects_continue = false;
         if !self.request.sink.ready {
-            // It is the backend that takes its time: what a pipe takes meanwhile begins no span of the client's.
+            // Apex waits for the backend: content that a pipe takes meanwhile begins no span of the client's
+            // pace.
             self.pace = None;
             return;
         }
@@ -122,9 +124,9 @@ impl Exchange {
         }
     }
 
-    /// The head is not whole, or cannot be read: what there is of it is noted.
+    /// Notes the part of a head that is incomplete or malformed.
     pub(super) fn note_unread(&mut self, env: &mut Env<'_>) {
-        // RFC 9110 section 9.3.2: an answer to HEAD has no content, and so much of the request can be told mostly.
+        // RFC 9110 section 9.3.2: a response to HEAD has no content; the method can mostly be read even here.
         if head::begins_as_head(self.request.incoming.unread()) {
             self.meta.method = Method::Head;
         }
@@ -133,10 +135,11 @@ impl Exchange {
         }
     }
 
-    /// Judges what there is of a request head, and begins the exchange when it is complete.
+    /// Judges the request head read so far, and begins the exchange once the head is complete.
     pub(super) fn read_request_head(&mut self, env: &mut Env<'_>) {
         let bytes = self.request.incoming.unread();
-        // A head ends with a line end: without a new one there is nothing to judge again, unless a limit is reached.
+        // A head ends with a line end: without a new one there is nothing to judge again, unless a limit is
+        // reached.
         let limit = env.settings.head.head_bytes_max.min(env.settings.head.target_bytes_max);
         if bytes.len() <= limit && self.scanned > 0 && memchr::memchr(b'\n', &bytes[self.scanned..]).is_none()
         {
@@ -145,7 +148,7 @@ impl Exchange {
         }
         let found = self.judge_request(env);
         if !matches!(found, Found::Incomplete) {
-            // The next request may have as many.
+            // The count begins anew for the next request.
             self.empty_lines = 0;
         }
         match found {
@@ -154,7 +157,7 @@ impl Exchange {
                 self.request.incoming.take(head_bytes);
                 self.request.incoming.forget();
                 self.request.rewindable = true;
-                // Content came with the head: the client waits for no 100.
+                // Content came with the head: the client does not wait for a 100 (Continue).
                 self.meta.expects_continue &= self.request.incoming.is_empty();
                 self.active = env.now;
                 self.course.begin_dial();
@@ -179,7 +182,8 @@ impl Exchange {
         }
     }
 
-    /// RFC 9112 section 2.2: some clients send an empty line behind content. That begins no request, so nobody waits for one.
+    /// RFC 9112 section 2.2: some clients send an empty line after content. It does not begin a request and
+    /// starts no timeout.
     fn skip_empty_lines(&mut self, env: &mut Env<'_>) {
         let bytes = self.request.incoming.unread();
         self.scanned = bytes.len();
@@ -199,9 +203,9 @@ impl Exchange {
         self.record.begun = Tick::default();
     }
 
-    /// Reads what there is of a head, decides on it, and writes the head that goes on.
+    /// Parses the head read so far, decides on the request, and writes the head to forward.
     fn judge_request(&mut self, env: &mut Env<'_>) -> Found {
-        // The head stays where it is: the exchange takes its notes meanwhile.
+        // Taken out, so that the head can be borrowed while the exchange is written to.
         let incoming = std::mem::take(&mut self.request.incoming);
         let found = self.judge_head(incoming.unread(), env);
         self.request.incoming = incoming;
@@ -211,7 +215,7 @@ impl Exchange {
     fn judge_head(&mut self, bytes: &[u8], env: &mut Env<'_>) -> Found {
         let mut slots = field::slots();
         let judged = head::request(bytes, &mut slots, &env.settings.head);
-        // It is large, so it stays where it is.
+        // Borrowed: the value is large, and a move would copy it.
         let request = match &judged {
             Ok(Some(request)) => request,
             Ok(None) => return Found::Incomplete,
@@ -227,7 +231,7 @@ impl Exchange {
         }
     }
 
-    /// Keeps what is asked for, for the head will be gone.
+    /// Keeps the facts of the request that are needed after its head is consumed.
     fn note_request(&mut self, request: &Request<'_, '_>, env: &mut Env<'_>) {
         self.record.head_read = Some(env.now);
         if env.settings.access_log == AccessLog::On {
@@ -241,7 +245,7 @@ impl Exchange {
         self.meta = RequestMeta::by(request);
     }
 
-    /// What is done with the request, by its route; or what was found that needs none.
+    /// Decides the action for the request by its route, or refuses it without one.
     fn decide<'t>(&mut self, request: &Request<'_, '_>, env: &mut Env<'t>) -> Result<Action<'t>, Found> {
         let refused = |reply| Err(Found::Refused(reply, Some(request.head_bytes)));
         if env.serving == Serving::Full {
@@ -262,7 +266,7 @@ impl Exchange {
         Ok(decision.action)
     }
 
-    /// RFC 9110 section 7.6.2: a request that goes no further is answered here.
+    /// RFC 9110 section 7.6.2: Apex answers a request whose `Max-Forwards` is used up.
     fn answer_as_last_hop(&mut self, request: &Request<'_, '_>, env: &mut Env<'_>) -> Found {
         if request.framing != Framing::None {
             self.course.close_client();
@@ -274,7 +278,7 @@ impl Exchange {
         Found::Answered(request.head_bytes)
     }
 
-    /// Writes the head that goes to a backend.
+    /// Writes the head to send to a backend.
     fn write_request(&mut self, request: &Request<'_, '_>, proxy: &Proxy<'_>, env: &mut Env<'_>) {
         let edits = RequestEdits {
             strip_bytes: proxy.strip_bytes,
@@ -292,7 +296,7 @@ impl Exchange {
         }
         let outgoing = &mut self.request.outgoing;
         let out = if request.framing == Framing::None {
-            // No content follows: so much is kept until the answer comes.
+            // No content follows: the buffer holds only the head until the response comes.
             outgoing.open_for(env.buffers, request.head_bytes + ADDED_BYTES)
         } else {
             outgoing.open(env.buffers)
@@ -300,7 +304,7 @@ impl Exchange {
         forward::request(out, request, &edits);
     }
 
-    /// Content beyond the limit is refused, whether its length was told or not (RFC 9110 section 15.5.14).
+    /// Refuses content beyond the limit, whether its length was declared or not (RFC 9110 section 15.5.14).
     pub(super) fn hold_body_limit(&mut self, env: &mut Env<'_>) {
         if self.request.content_bytes > self.meta.body_bytes_max
             && !self.course.is_request_aborted()
@@ -310,8 +314,8 @@ impl Exchange {
         }
     }
 
-    /// The request turned out wrong after its head was taken. A backend that has begun to read it never takes it for complete:
-    /// its connection is cut.
+    /// The request turned out to be malformed after its head was forwarded. The backend connection is cut, so
+    /// that the backend never takes the request for complete.
     pub(super) fn request_broken(&mut self, reply: LocalReply, env: &mut Env<'_>) {
         self.course.abort_request();
         self.course.close_client();
@@ -323,7 +327,7 @@ impl Exchange {
     }
 }
 
-/// Notes the name that the request goes on with.
+/// Notes the request id that the request is forwarded with.
 fn note_request_id(record: &mut Record, request: &Request<'_, '_>, edits: &RequestEdits<'_>) {
     if let Some(kept) = forward::request_id(request, edits) {
         record.note_request_id(kept);

@@ -1,4 +1,5 @@
-//! What the backend sent: its response head judged and written anew, interim responses, upgrades, its body moved on.
+//! The backend's octets: parses, judges and rewrites the response head, handles interim responses and
+//! upgrades, relays the body.
 
 use super::body::{Body, Encoding, Truncated};
 use super::settings::{Env, Serving};
@@ -14,19 +15,19 @@ use crate::http::limits::INTERIM_RESPONSES_MAX;
 use crate::http::local_reply::LocalReply;
 use crate::route::health::Failure;
 
-/// What was found at the front of the backend's bytes.
+/// The result of parsing the front of the backend's octets.
 enum Found {
-    /// The final response's head, so many octets.
+    /// The final response; the length of its head in octets.
     Final(usize),
-    /// An interim response, so many octets.
+    /// An interim response; its length in octets.
     Interim(usize),
-    /// The answer to an upgrade, so many octets.
+    /// The response to an upgrade; the length of its head in octets.
     Switched(usize),
     Incomplete,
 }
 
 impl Exchange {
-    /// A read from the backend came back.
+    /// Takes the outcome of a read from the backend.
     pub(super) fn backend_read(&mut self, outcome: Outcome, env: &mut Env<'_>) {
         match outcome {
             Outcome::Moved { full, .. } => {
@@ -37,18 +38,19 @@ impl Exchange {
                     return;
                 }
                 if self.course.is_connecting() {
-                    // RFC 9112 section 9.2: what comes before a request was sent is no response to it, and goes to nobody.
+                    // RFC 9112 section 9.2: octets that came before a request was sent are no response to it,
+                    // and are dropped.
                     self.response.incoming.clear();
                     return self.backend_failed(env);
                 }
                 self.course.hear();
-                // A byte of the response was seen: the request is never sent again.
+                // An octet of the response was received: the request is never sent again.
                 self.request.rewindable = false;
                 self.request.outgoing.forget();
                 self.read_response_heads(env);
             }
             Outcome::Blocked => self.response.source.ready = false,
-            // The response is whole; only its connection is not.
+            // The response is complete; only the connection failed.
             _ if self.is_response_read() => self.response.source.ended = true,
             Outcome::Ended => self.backend_ended(env),
             _ => self.backend_failed(env),
@@ -57,8 +59,8 @@ impl Exchange {
 
     /// The backend closed its sending side.
     pub(super) fn backend_ended(&mut self, env: &mut Env<'_>) {
-        // The kernel tells of a reset once, perhaps to a write; a read then finds an end. It is not the end of a response that
-        // ends with its connection.
+        // The kernel reports a reset once, perhaps to a write; a later read reports an end of stream. After a
+        // reset, that end does not complete a response that is framed by the close.
         let reset = self.response.source.reset
             && self.response.body == Body::UntilClose
             && !matches!(self.course.stage(), Stage::Tunnel { .. });
@@ -69,12 +71,13 @@ impl Exchange {
         }
     }
 
-    /// Judges what there is of response heads: any number of interim ones within bounds, then the final one.
+    /// Judges the response heads read so far: interim ones, up to a limit, then the final one.
     fn read_response_heads(&mut self, env: &mut Env<'_>) {
         loop {
             match self.judge_response(env) {
                 Err(reply) => return self.refuse_response(reply, env),
-                // Octets of a head that is not complete are no progress: a backend that drips one has no more time for it.
+                // Octets of an incomplete head are no progress: a backend that sends them one by one gains no
+                // time.
                 Ok(Found::Incomplete) => return,
                 Ok(Found::Interim(head_bytes)) => {
                     self.active = env.now;
@@ -115,12 +118,13 @@ impl Exchange {
         let mut slots = field::slots();
         let bytes = self.response.incoming.unread();
         let judged = head::response(bytes, &mut slots, &env.settings.head, self.meta.method)?;
-        // It is large, so it stays where it is.
+        // Borrowed: the value is large, and a move would copy it.
         let Some(response) = &judged else { return Ok(Found::Incomplete) };
         let head_bytes = response.head_bytes;
         match response.status {
             101 => {
-                // RFC 9110 section 7.8: only an upgrade that was asked for, and only behind a whole request.
+                // RFC 9110 section 7.8: an upgrade only if the client asked for one, and only after a
+                // complete request.
                 if !self.meta.upgrades || self.request.body != Body::Done {
                     return Err(LocalReply::bad_gateway("the backend switched protocols unasked"));
                 }
@@ -133,7 +137,7 @@ impl Exchange {
                 if response.status == 100 {
                     self.meta.expects_continue = false;
                 }
-                // RFC 9110 section 15.2: a 1.0 client knows no interim responses.
+                // RFC 9110 section 15.2: an HTTP/1.0 client does not know interim responses.
                 if self.meta.version == Version::Http11 {
                     let edits = ResponseEdits { framing: Framing::None, connection: None, upgrades: false };
                     forward::response(self.response.outgoing.open(env.buffers), response, &edits);
@@ -157,7 +161,7 @@ impl Exchange {
         }
     }
 
-    /// How a final response is framed towards this client, and whether the connection persists behind it.
+    /// The framing of a final response towards this client, and the persistence of the connection after it.
     fn frame_to_client(
         &self,
         response: &Response<'_, '_>,
@@ -165,16 +169,17 @@ impl Exchange {
     ) -> (Body, Encoding, (Persistence, ResponseEdits)) {
         let (body, encoding) = Body::of_response(response.framing);
         let (framing, encoding) = match (response.framing, self.meta.version) {
-            // RFC 9112 section 7: no chunked to a 1.0 client; its end is the connection's.
+            // RFC 9112 section 7: no chunked framing to an HTTP/1.0 client; the close ends the response.
             (Framing::Chunked | Framing::UntilClose, Version::Http10) => {
                 (Framing::UntilClose, Encoding::AsIs)
             }
             (Framing::UntilClose, Version::Http11) => (Framing::Chunked, Encoding::Chunked),
             (framing, _) => (framing, encoding),
         };
-        // A client that was never told to go on may send its content or not: what it sends next cannot be told. And more than
-        // is thrown away behind an answer is not waited for. Chunks may be more than that: a client that was not told would
-        // send its next request on a connection that closes.
+        // A client that never got its 100 (Continue) may send its content or omit it, so its next octets are
+        // ambiguous. Content beyond the discard limit is not waited for either. Chunked content may exceed
+        // that limit: an HTTP/1.1 client that was not told `close` would send its next request on a
+        // connection that closes.
         let undecided = match self.request.body {
             Body::Done => false,
             Body::Length(left) if left <= DISCARD_BYTES_MAX => self.meta.expects_continue,
@@ -189,7 +194,8 @@ impl Exchange {
         (body, encoding, (keeps, ResponseEdits { framing, connection, upgrades: false }))
     }
 
-    /// Both directions are opaque from here on; what was read behind either head is their first bytes.
+    /// Both directions are opaque from here on. Octets read after either head are the first ones of the
+    /// tunnel.
     fn become_tunnel(&mut self, env: &mut Env<'_>) {
         self.course.become_tunnel();
         self.record.answered = Some(env.now);

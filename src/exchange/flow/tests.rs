@@ -1,4 +1,4 @@
-//! The pump alone: what goes out for what came in, wherever it was split.
+//! A flow alone: its output for each input, however the input is split.
 
 use super::super::buffer::{BUFFER_BYTES, LARGE_BYTES};
 use super::{
@@ -9,7 +9,7 @@ use crate::http::chunked::Decoder;
 
 const LIMITS: HeadLimits = HeadLimits::DEFAULT;
 
-/// A pump whose ends are ready.
+/// A flow whose source and sink are ready.
 fn flow(body: Body, encoding: Encoding) -> Flow {
     let mut flow = Flow { body, encoding, ..Flow::new() };
     flow.source.ready = true;
@@ -25,7 +25,7 @@ fn receive(flow: &mut Flow, bytes: &[u8], buffers: &mut Buffers) {
     flow.advance(&LIMITS, buffers).expect("well-formed");
 }
 
-/// Takes up to `count` octets of what waits.
+/// Takes up to `count` octets of what the flow holds for the sink.
 fn give(flow: &mut Flow, count: usize, buffers: &mut Buffers) -> Vec<u8> {
     let mut taken = flow.memory().concat();
     taken.truncate(count);
@@ -34,7 +34,7 @@ fn give(flow: &mut Flow, count: usize, buffers: &mut Buffers) -> Vec<u8> {
     taken
 }
 
-/// All that comes out for `pieces`, written in parts of `step` octets; `ends`: the source ends behind them.
+/// The whole output for `pieces`, written in parts of `step` octets; `ends`: the source ends after them.
 fn pass(mut flow: Flow, pieces: &[&[u8]], step: usize, ends: bool) -> Vec<u8> {
     let mut buffers = Buffers::default();
     let mut out = Vec::new();
@@ -139,7 +139,7 @@ fn what_is_long_cannot_be_sent_again() {
     flow.rewindable = true;
     flow.outgoing.open(&mut buffers).extend_from_slice(b"HEAD");
     receive(&mut flow, &[b'x'; 9_000], &mut buffers);
-    // Only the head was taken: nothing is lost yet.
+    // Only the head was written: everything can still be sent again.
     assert_eq!(give(&mut flow, 4, &mut buffers), b"HEAD");
     assert!(flow.rewindable);
     assert_eq!(give(&mut flow, 1, &mut buffers), b"x");
@@ -170,7 +170,7 @@ fn nothing_is_read_into_memory_while_the_pipe_holds_older_octets() {
     let half = usize::try_from(run / 2).expect("it fits");
     flow.filled(half);
     assert_eq!(flow.move_to_sink(), Some(Move::Drain));
-    // The pipe may be full, or the source empty: only a drain tells.
+    // The pipe may be full, or the source empty: only a drain decides.
     flow.fill_blocked();
     assert_eq!(flow.move_from_source(), None);
     assert!(flow.source.ready);
@@ -228,7 +228,7 @@ fn what_is_thrown_away_ends_where_it_would() {
     assert_eq!(flow.incoming.unread(), b"GET /");
 }
 
-/// Chunks of `size` octets and the last one, with these size lines.
+/// Chunks of `size` octets and the last chunk, with these size lines.
 fn in_chunks(lines: &[&str], size: usize, end: &str) -> Vec<u8> {
     let chunk = |line: &&str| [line.as_bytes(), b"\r\n", &vec![b'x'; size], b"\r\n"].concat();
     lines.iter().map(chunk).collect::<Vec<_>>().concat().into_iter().chain(end.bytes()).collect()
@@ -327,7 +327,7 @@ fn a_larger_buffer_is_not_taken_in_place_of_one_that_holds_octets() {
     assert_eq!(give(&mut flow, 100, &mut buffers), b"0\r\nX-Sum: 1\r\n\r\n");
 }
 
-/// A pump that has taken `burst` octets of a long body by its pipe, given them on, and found nothing more.
+/// A flow that has passed `burst` octets of a long body through its pipe, and found nothing more to read.
 fn waiting(body: Body, burst: usize) -> Flow {
     let mut flow = flow(body, Encoding::AsIs);
     flow.splices = true;
@@ -348,7 +348,7 @@ fn much_is_waited_for_where_it_came_fast_and_is_to_come() {
         let mut flow = waiting(Body::Length(left + burst as u64), burst);
         assert_eq!(flow.waits_for(ANY_BYTES), Some(expected), "{left} to come behind {burst}");
     }
-    // Who speaks without telling how much may pause at any octet.
+    // A source that declares no length may pause at any octet.
     assert_eq!(waiting(Body::UntilClose, 1 << 20).waits_for(ANY_BYTES), Some(ANY_BYTES));
 }
 
@@ -358,7 +358,7 @@ fn a_wait_for_much_goes_on_until_the_source_was_asked() {
     assert_eq!(flow.waits_for(ANY_BYTES), Some(GATHER_BYTES));
     // An event of the sink alone.
     assert_eq!(flow.waits_for(GATHER_BYTES), Some(GATHER_BYTES));
-    // The moment has passed, and nothing had come, or little.
+    // After the wait: nothing arrived, or little.
     flow.source.ready = true;
     flow.fill_blocked();
     assert_eq!(flow.waits_for(GATHER_BYTES), Some(ANY_BYTES));
@@ -382,7 +382,7 @@ fn more_follows_where_a_long_run_is_there_for_all_that_is_known() {
     for (left, ready, encoding, expected) in [
         (SPLICE_RUN_MIN, true, Encoding::AsIs, true),
         (SPLICE_RUN_MIN - 1, true, Encoding::AsIs, false),
-        // A short read: there is nothing more for now.
+        // A short read: nothing more to read for now.
         (SPLICE_RUN_MIN, false, Encoding::AsIs, false),
         (SPLICE_RUN_MIN, true, Encoding::Discard, false),
     ] {

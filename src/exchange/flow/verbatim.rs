@@ -1,25 +1,27 @@
-//! Chunks that came framed as Apex would frame them: they go on as they are, size lines and all, as many as were read.
+//! Chunks that arrive framed as Apex would frame them: passed on unchanged, size lines included, as many as
+//! were read.
 //!
-//! Written anew they would be the same octets, one write a chunk. Anything else (extensions, leading zeros, upper case,
-//! trailers, a line that is not whole, a broken one) is left to the slow way, which judges it.
+//! Rewritten, they would be the same octets with one write a chunk. Everything else (extensions, leading
+//! zeros, upper case, trailers, an incomplete or malformed line) is left to the general path, which judges
+//! it.
 
 use super::{Body, Buffers, COPY_MAX, Encoding, FRAMING_ROOM, Flow};
 use crate::http::chunked::{self, Decoder, Found};
 
-/// What stands at the front of the bytes as it would be written.
+/// The front of the octets, as far as it is framed as Apex would frame it.
 struct Run {
     /// Octets of framing and data.
     length: usize,
-    /// Octets of framing among them.
+    /// Octets of framing within `length`.
     framing: usize,
-    /// Where the body stands behind them.
+    /// The position in the body after them.
     body: Body,
-    /// The CRLF of the last chunk's data is not among them.
+    /// The CRLF of the last chunk's data is not included.
     owes_crlf: bool,
 }
 
 impl Flow {
-    /// Hands on what can go on as it came; false where nothing can.
+    /// Passes on what is framed as Apex would frame it; false if there is nothing.
     pub(super) fn pass_verbatim(&mut self, decoder: Decoder, buffers: &mut Buffers) -> bool {
         if self.encoding != Encoding::Chunked {
             return false;
@@ -44,7 +46,7 @@ impl Flow {
     }
 }
 
-/// The longest run at the front of `bytes`, which `decoder` is to read next.
+/// The longest run at the front of `bytes`, of which `decoder` is at the start.
 fn whole_chunks(bytes: &[u8], mut decoder: Decoder, mut owes_crlf: bool) -> Run {
     let (mut length, mut framing) = (0, 0);
     loop {
