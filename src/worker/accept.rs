@@ -1,4 +1,4 @@
-//! Welcoming clients, and ceasing to for a moment where a limit is reached.
+//! Accepts clients, and pauses briefly where a limit is reached.
 
 use super::client::Client;
 use super::listen_group::{Bound, ListenChange, ListenGroup, Ownership};
@@ -14,41 +14,44 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Connections accepted from one listener in one turn, so that a flood of them does not starve those that are there.
+/// Connections accepted from one listener in one turn. A flood of connections must not starve existing
+/// clients.
 const ACCEPTS_MAX: usize = 64;
 
-/// Clients beyond the allowed number that are told so (503), over all workers; more wait in the kernel's queue.
+/// Clients above `connections_max`, over all workers, that get a 503. Further clients stay in the accept
+/// queue.
 const SURPLUS_MAX: u32 = 64;
 
-/// How long accepting rests at a limit. What comes meanwhile waits in the kernel's queue.
+/// Pause of accepting at a limit. New clients stay in the accept queue.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A handshake that has begun when a listener is to close has so long to end: a round trip around the world, and a half.
+/// Grace period for handshakes in flight when a listener closes: 1.5 long round trips.
 const HANDSHAKE_WAIT: Duration = Duration::from_millis(300);
 
-/// Who waits at a listener that is to close is served. Where they never cease to come, it closes after so long.
+/// A listener that closes first serves its accept queue, but for no longer than this.
 const ENDING_MAX: Duration = Duration::from_secs(5);
 
-/// What there is to be had before the table of clients doubles: it holds the old one meanwhile, and other tables grow with it.
+/// Free memory required before the table of clients doubles, in sizes of the table: during the copy both
+/// tables exist, and other tables grow as well.
 const GROWTH_FACTOR: usize = 4;
 
 impl<S: System> Worker<S> {
-    /// Accepts from a socket from now on.
+    /// Starts to accept from a socket.
     ///
     /// # Errors
-    /// The kernel has no room for it in epoll.
+    /// epoll has no room for the socket.
     pub(super) fn listen(&mut self, bound: Bound<S::Listener>) -> io::Result<()> {
         let Bound { mut socket, group } = bound;
         let number = self.listeners_made;
         self.resources.system.listen(&mut socket, Kind::Listener.key(number))?;
         self.listeners_made += 1;
-        // Connections may have come before it was registered.
+        // Connections may have arrived before the registration.
         let state = ListenerState::Staying;
         self.listeners.push(Listener { number, socket, group, ready: true, paused: false, state });
         Ok(())
     }
 
-    /// Listens where it is told to, and begins to close where it is told so.
+    /// Applies the orders in the mailbox: opens and closes listeners.
     pub(super) fn take_listen_changes(&mut self) {
         while let Some(ListenChange { listen, close, taken: _taken }) = self.mailbox.take() {
             for bound in listen {
@@ -64,7 +67,7 @@ impl<S: System> Worker<S> {
         }
     }
 
-    /// Who waits at these listeners, or is about to, is served; then they are closed.
+    /// Starts to close listeners: each serves its accept queue and the handshakes in flight, then closes.
     fn begin_to_close(&mut self, is_one: impl Fn(&ListenGroup) -> bool) {
         let now = self.resources.clock.now;
         for listener in self.listeners.iter_mut().filter(|listener| is_one(&listener.group)) {
@@ -72,7 +75,8 @@ impl<S: System> Worker<S> {
                 continue;
             }
             let owner = listener.group.owner();
-            // Of a socket that others have, or where the kernel refuses, those who come last are left to the others, or reset.
+            // For a shared socket, or where the kernel refuses, there is no grace period: other owners serve
+            // late clients, or the kernel resets them.
             let system = &mut self.resources.system;
             let alone = owner == Ownership::Exclusive && system.begin_no_more(&mut listener.socket).is_ok();
             let at = if alone { now.after(HANDSHAKE_WAIT) } else { now };
@@ -85,7 +89,7 @@ impl<S: System> Worker<S> {
         }
     }
 
-    /// Serves who waits already, then listens no more.
+    /// Serves the accept queues, then closes all listeners.
     pub(super) fn stop_accepting(&mut self) {
         self.begin_to_close(|_| true);
     }
@@ -97,7 +101,7 @@ impl<S: System> Worker<S> {
         }
     }
 
-    /// Accepts what waits, a bounded number from each listener.
+    /// Accepts queued connections, a bounded number from each listener.
     pub(super) fn accept_more(&mut self) {
         let now = self.resources.clock.now;
         if self.accept_again <= now {
@@ -119,7 +123,7 @@ impl<S: System> Worker<S> {
         }
     }
 
-    /// The time is up of a pause, or of listeners that are to close.
+    /// Ends pauses that are over, and moves listeners that close to their next state.
     fn look_at_listeners(&mut self, now: Tick) {
         for listener in &mut self.listeners {
             listener.ready |= std::mem::take(&mut listener.paused);
@@ -150,7 +154,7 @@ impl<S: System> Worker<S> {
                     self.listeners[index].ready = false;
                     return;
                 }
-                // The connection failed while it waited: accept(2) asks to go on.
+                // The connection failed in the accept queue. accept(2) says to continue with the next one.
                 Err(error)
                     if matches!(
                         error.kind(),
@@ -161,7 +165,7 @@ impl<S: System> Worker<S> {
         }
     }
 
-    /// Nobody is accepted for a moment.
+    /// Stops accepting from one listener for [`PAUSE`].
     fn pause(&mut self, index: usize, reason: &str) {
         let listener = &mut self.listeners[index];
         listener.ready = false;
@@ -174,7 +178,7 @@ impl<S: System> Worker<S> {
         let trusted = self.resources.local.trusted.iter().any(|network| network.contains(peer));
         let key = self.clients.next_key();
         if let Err(error) = self.resources.system.register(&mut stream, key) {
-            // Without a place in epoll it could never be served.
+            // Without a place in epoll it would get no events.
             return self.resources.refused(format_args!("epoll has no place: {error}"));
         }
         let mut client = Client::new(stream, peer, trusted);
@@ -238,12 +242,12 @@ pub(super) mod tests {
         listener.as_fd().try_clone_to_owned().unwrap().into()
     }
 
-    /// A worker that does not run, with one listener.
+    /// A worker with one listener, not running.
     pub(in crate::worker) fn worker(first: Bound, mailbox: Mailbox) -> Worker<Kernel> {
         worker_on(Kernel::new(Epoch::start()).unwrap().0, first, mailbox)
     }
 
-    /// The same, on a system of the test's own.
+    /// The same on a given system.
     pub(in crate::worker) fn worker_on<S: System<Listener = net::Listener>>(
         system: S,
         first: Bound,
@@ -289,7 +293,7 @@ pub(super) mod tests {
         assert_eq!(all_taken.try_recv(), Err(mpsc::TryRecvError::Disconnected));
         worker.accept_more();
         assert_eq!((worker.clients.len(), worker.listeners.len()), (1, 1), "{early:?}");
-        // Told again, it has no more time than before.
+        // A second order does not extend the deadline.
         let before = worker.listeners[0].state;
         worker.resources.clock.now = worker.resources.clock.now.after(HANDSHAKE_WAIT / 2);
         worker.stop_accepting();
@@ -310,7 +314,7 @@ pub(super) mod tests {
         worker.stop_accepting();
         worker.accept_more();
         assert_eq!((worker.clients.len(), worker.listeners.len()), (1, 0));
-        // For them the door is open.
+        // The other owner still accepts clients.
         let _late = TcpStream::connect(address).unwrap();
         assert!(other.accept().is_ok());
     }
@@ -325,7 +329,7 @@ pub(super) mod tests {
         worker.stop_accepting();
         worker.accept_more();
         assert_eq!((worker.clients.len(), worker.listeners.len()), (0, 0));
-        // The door is not shut: both the one who waited and a later one come in there.
+        // The listening socket remains open: the other process gets the queued client and a new one.
         let _late = TcpStream::connect(group.address.ip().unwrap()).unwrap();
         assert!(other.accept().is_ok() && other.accept().is_ok());
     }
@@ -335,7 +339,7 @@ pub(super) mod tests {
         let mut worker = worker(bound(0, Ownership::Exclusive), Mailbox::default());
         worker.stop_accepting();
         let count = &worker.shared.connections;
-        // The limit is reached, so that nobody is accepted and the queue never found empty.
+        // At the connection limit no client is accepted, so the worker never finds the queue empty.
         count.store(u32::MAX, Ordering::Relaxed);
         for wait in [HANDSHAKE_WAIT, ENDING_MAX.saturating_sub(PAUSE)] {
             worker.resources.clock.now = worker.resources.clock.now.after(wait);

@@ -1,4 +1,4 @@
-//! A client connection as a worker holds it: small at rest, and the client's end of an exchange while there is one.
+//! A client connection: small while idle, and the client end of an exchange while there is one.
 
 use super::client_end::{ClientEnd, Identity};
 use super::wheel::{Timer, Wheel};
@@ -9,10 +9,11 @@ use crate::net::system::Peer;
 use std::fmt::Write;
 use std::io;
 
-/// The longest text of an address: a whole IPv6 one.
+/// Octets of the longest textual address: a full IPv6 address.
 const ADDRESS_BYTES_MAX: usize = 39;
 
-/// A client's address as text, made once a connection; of a client of a Unix socket, which has none, `unix:` as nginx writes it.
+/// A client's address as text, made once per connection. For a client of a Unix socket, which has no address:
+/// `unix:`, as in nginx.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PeerText {
     bytes: [u8; ADDRESS_BYTES_MAX],
@@ -22,7 +23,7 @@ pub(super) struct PeerText {
 impl PeerText {
     fn new(peer: Peer) -> Self {
         let mut text = Self { bytes: [0; ADDRESS_BYTES_MAX], len: 0 };
-        // It always fits, for the address is canonical: an IPv4 one is never written inside an IPv6 one.
+        // The address always fits: a canonical address is never an IPv4 address in IPv6 notation.
         let _ = match peer {
             Peer::Ip(address) => write!(text, "{}", address.to_canonical()),
             Peer::Unix => text.write_str(UNIX_PREFIX),
@@ -55,16 +56,16 @@ pub(super) struct Client<S: System> {
     pub(super) stream: S::Stream,
     pub(super) peer: PeerText,
     pub(super) trusted: bool,
-    /// It came when there were as many as allowed.
+    /// Accepted while the number of connections was at the limit.
     pub(super) over_limit: bool,
-    /// Empty lines that came since its last request.
+    /// Empty lines received since the last request.
     pub(super) empty_lines: u8,
-    /// What events have told, while there is no exchange to tell it to.
+    /// Readiness from events that arrived while there was no exchange.
     pub(super) readiness: Readiness,
     pub(super) deadline: Tick,
-    /// When the wheel will ask; never after the deadline.
+    /// The timer; fires at the deadline at the latest.
     pub(super) timer: Timer,
-    /// The exchange under way; none at rest.
+    /// The current exchange; `None` while idle.
     pub(super) exchange: Option<Key>,
 }
 
@@ -159,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_client_at_rest_is_small() {
-        // Ten thousand of them are to cost little more than their sockets.
+        // Ten thousand idle clients must cost little more than their sockets.
         assert!(size_of::<Client<Kernel>>() <= 96, "{}", size_of::<Client<Kernel>>());
     }
 }

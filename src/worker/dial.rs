@@ -1,4 +1,4 @@
-//! Backend connections: found at rest or newly made, let go, dropped when they have rested too long.
+//! Backend connections: taken from the idle pool or opened, released, closed after the idle timeout.
 
 use super::active::{Active, LowWater};
 use super::idle::Rested;
@@ -15,7 +15,8 @@ use crate::route::spec::Balancing;
 use std::io;
 use std::rc::Rc;
 
-/// Why a connection did not come about (connect(2)). `None`: the error may be of a connection that did.
+/// The reason why a connection was not established (connect(2)). `None`: the error may also come from an
+/// established connection.
 pub(super) fn connect_failure(error: &io::Error) -> Option<Failure> {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Some(Failure::Refused),
@@ -29,7 +30,7 @@ pub(super) fn connect_failure(error: &io::Error) -> Option<Failure> {
 }
 
 impl<S: System> Resources<S> {
-    /// Finds a connection for an exchange that was routed.
+    /// Finds a backend connection for an exchange with a route.
     pub(super) fn dial(&mut self, user: Key, active: &mut Active<S::Pipe>, fresh: bool) -> Outcome {
         let Some(route) = active.exchange.record().route else { return Outcome::NoBackend };
         let pool = &active.local.table.route(route).pool;
@@ -46,7 +47,7 @@ impl<S: System> Resources<S> {
         };
         let Choice { member, endpoint, admission } = choice;
         let asked = Asked { member, endpoint: endpoint.id, admission };
-        // A trial is to show that new connections succeed.
+        // A trial must show that a new connection succeeds.
         let goes_fresh = fresh || admission == Admission::Trial;
         let rested = if goes_fresh { None } else { self.take_idle(endpoint.id, user) };
         let reused = rested.is_some();
@@ -112,7 +113,7 @@ impl<S: System> Resources<S> {
         Ok(self.links.insert(link))
     }
 
-    /// Lets go of an exchange's connection.
+    /// Releases the backend connection of an exchange: to the idle pool, or by closing it.
     pub(super) fn release(&mut self, active: &mut Active<S::Pipe>, release: Release) {
         let Some(key) = active.link.take() else { return };
         if active.exchange.failure().is_some() || active.admission != Admission::Regular {
@@ -140,7 +141,7 @@ impl<S: System> Resources<S> {
         }
     }
 
-    /// Closes connections at rest to endpoints that went.
+    /// Closes idle connections to endpoints that were retired.
     pub(super) fn close_retired(&mut self) {
         let links = &self.links;
         for key in self.idle.drain_gone(|key| links.get(key).is_none_or(|link| link.endpoint.is_retired())) {
@@ -148,7 +149,7 @@ impl<S: System> Resources<S> {
         }
     }
 
-    /// Closes a backend connection, if it is still there.
+    /// Closes a backend connection, if it still exists.
     pub(super) fn close_link(&mut self, key: Key) {
         if let Some(mut link) = self.links.remove(key) {
             self.wheel.cancel(&mut link.timer);
@@ -159,12 +160,12 @@ impl<S: System> Resources<S> {
         }
     }
 
-    /// The wheel asks about a backend connection.
+    /// The timer of a backend connection has fired.
     pub(super) fn link_due(&mut self, key: Key, told_until: Tick) {
         let Some(link) = self.links.get_mut(key) else { return };
         link.timer.was_asked();
         if link.user.is_some() {
-            // It is asked about again when it rests again.
+            // Its timer is scheduled again when it becomes idle.
             return;
         }
         if link.deadline > told_until {
@@ -202,7 +203,7 @@ mod tests {
         pool.choose(&mut Cursor::default(), 0, &[], Tick::default()).unwrap().endpoint
     }
 
-    /// A connection at rest, and its peer.
+    /// An idle connection and its peer.
     fn park<S: System<Stream = Stream>>(
         resources: &mut Resources<S>,
         listener: &TcpListener,
@@ -240,7 +241,7 @@ mod tests {
         assert_eq!(worker.resources.links.len(), 0);
     }
 
-    /// In turns of which the poll could not tell of everything, a connection that is not quiet is told by itself.
+    /// After a poll that did not report everything, each connection is probed before use.
     #[test]
     fn what_no_poll_has_told_of_is_asked() {
         let user = Key::new(Kind::Exchange as u8, 1, 1);
@@ -257,7 +258,8 @@ mod tests {
         assert_eq!(resources.take_idle(endpoint.id, user), Some(quiet));
         assert_eq!((resources.take_idle(endpoint.id, user), resources.links.len()), (None, 1));
     }
-    /// However a connection ends, by a panic of its exchange too, its endpoint counts it no more, and another trial may begin.
+    /// A connection that closes, even by a panic of its exchange, is no longer counted by its endpoint and
+    /// frees the trial.
     #[test]
     fn what_a_connection_claims_of_its_endpoint_ends_with_it() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

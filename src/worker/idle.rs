@@ -1,44 +1,47 @@
-//! Idle backend connections of one worker: newest first, for the newest is the one least likely to have been closed.
+//! Idle backend connections of one worker. The newest is used first: it is the least likely to have been
+//! closed.
 
 use crate::base::Key;
 use crate::route::endpoint::EndpointId;
 use std::collections::VecDeque;
 
-/// Idle connections kept for one endpoint by one worker; more than these are closed.
+/// Idle connections of one endpoint in one worker. Connections above this number are closed.
 const IDLE_MAX: usize = 4096;
 
 #[derive(Debug, Default)]
 struct Stack {
     generation: u32,
-    /// Connections that have been quiet for a poll at least. Those that end are mostly the oldest, which stand in front.
+    /// Connections that were quiet for at least one complete poll, oldest first. The oldest are usually the
+    /// first to end.
     resting: VecDeque<Key>,
-    /// Connections parked since the last poll that told of everything. What a backend sent behind its response shows at the next,
-    /// so they rest until then.
+    /// Connections parked since the last complete poll. The next complete poll reports data that a backend
+    /// sent after its response, so they are not used until then.
     parked: Vec<Key>,
-    /// It is in [`Idle::parked_slots`].
+    /// The slot is listed in [`Idle::parked_slots`].
     is_listed: bool,
 }
 
-/// A connection to be used again.
+/// An idle connection, taken for use.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Rested {
     pub(super) key: Key,
-    /// A poll had nothing to tell of it; else it is to be asked itself.
+    /// The last poll was complete and reported nothing for it. If false, the caller must probe the
+    /// connection.
     pub(super) is_quiet: bool,
 }
 
-/// By the endpoint's slot. Keys may be stale: a connection that closed is found gone when its key is taken.
+/// Stacks by slot of the endpoint. Keys may be stale: a closed connection is detected when its key is taken.
 #[derive(Debug, Default)]
 pub(super) struct Idle {
     stacks: Vec<Stack>,
     /// Slots with parked connections.
     parked_slots: Vec<u32>,
-    /// The last poll was full: more is to be told.
+    /// The last poll was not complete: further events are pending.
     is_behind: bool,
 }
 
 impl Idle {
-    /// Keeps a connection of an endpoint; gives back its key where there are enough.
+    /// Parks a connection to an endpoint. At [`IDLE_MAX`] connections its key is returned.
     pub(super) fn park(&mut self, endpoint: EndpointId, key: Key) -> Result<(), Key> {
         let slot = endpoint.slot as usize;
         if slot >= self.stacks.len() {
@@ -46,7 +49,8 @@ impl Idle {
         }
         let stack = &mut self.stacks[slot];
         if stack.generation != endpoint.generation {
-            // A slot is given again only when no connection leads to the endpoint before: what stands here is stale.
+            // A slot is reused only after the last connection to its previous endpoint closed: these keys are
+            // stale.
             stack.resting.clear();
             stack.parked.clear();
             stack.generation = endpoint.generation;
@@ -61,22 +65,22 @@ impl Idle {
         Ok(())
     }
 
-    /// The connection that was parked last before this turn. It may be gone. Where polls have more to tell than they can, which may
-    /// go on for long, one of which they have told nothing yet.
+    /// Pops the newest connection that survived a complete poll. After an incomplete poll it falls back to
+    /// one parked since; then the caller must probe it. The connection may have been closed.
     pub(super) fn take(&mut self, endpoint: EndpointId) -> Option<Rested> {
         let stack = self.stacks.get_mut(endpoint.slot as usize)?;
         if stack.generation != endpoint.generation {
             return None;
         }
         if let Some(key) = stack.resting.pop_back() {
-            // A poll that did not tell everything proves nothing of what came before it.
+            // An incomplete poll may have left out an event of this connection.
             return Some(Rested { key, is_quiet: !self.is_behind });
         }
         let key = if self.is_behind { stack.parked.pop()? } else { return None };
         Some(Rested { key, is_quiet: false })
     }
 
-    /// Takes out the connections that are gone, or lead to endpoints that are.
+    /// Removes connections that are closed or lead to a retired endpoint.
     pub(super) fn drain_gone(&mut self, is_gone: impl Fn(Key) -> bool) -> Vec<Key> {
         let mut gone = Vec::new();
         let mut keeps = |key: &Key| {
@@ -93,7 +97,7 @@ impl Idle {
         gone
     }
 
-    /// A poll has told of connections that are not quiet: of all, or, where it was full, of some.
+    /// A poll reported connections that are not quiet: all of them, or some if it was full or interrupted.
     pub(super) fn polled(&mut self, is_full: bool) {
         self.is_behind = is_full;
         if is_full {
@@ -106,7 +110,7 @@ impl Idle {
         }
     }
 
-    /// Moves its lists, as small as they can be, to where the allocator has room now.
+    /// Copies its lists into blocks of minimal size, where the allocator has room now.
     pub(super) fn trim(&mut self) {
         for stack in &mut self.stacks {
             stack.resting = stack.resting.clone();
@@ -114,7 +118,7 @@ impl Idle {
         }
     }
 
-    /// Forgets a connection that ended at rest.
+    /// Removes a connection that ended while idle.
     pub(super) fn forget(&mut self, endpoint: EndpointId, key: Key) {
         if let Some(stack) = self.stacks.get_mut(endpoint.slot as usize) {
             if let Some(at) = stack.resting.iter().position(|&other| other == key) {
@@ -166,7 +170,7 @@ mod tests {
         assert_eq!(idle.park(ENDPOINT, key(0)), Ok(()));
         idle.polled(false);
         for round in 0..1_000 {
-            // It is taken before those of which no poll has told.
+            // It is taken before connections that no poll covered.
             idle.polled(true);
             for index in 1..3 {
                 assert_eq!(idle.park(ENDPOINT, key(index)), Ok(()));
@@ -190,7 +194,7 @@ mod tests {
         idle.polled(false);
         let next = EndpointId { generation: 2, ..ENDPOINT };
         assert_eq!(idle.take(next), None);
-        // Its connections were closed, or the slot would not be given again.
+        // Its connections were closed; otherwise the slot would not be reused.
         assert_eq!(idle.park(next, key(1)), Ok(()));
         idle.polled(false);
         assert_eq!((idle.take(ENDPOINT), idle.take(next), idle.take(next)), (None, Some(quiet(1)), None));

@@ -1,5 +1,6 @@
-//! What a worker serves exchanges from: its clock, memory, pipes, backend connections, timers, counters and log lines. Everything
-//! of a worker but its clients and listeners, so that one client and all of this can be used at the same time.
+//! Per-worker resources that exchanges borrow: clock, memory, pipes, backend connections, timers, counters,
+//! log lines. Clients and listeners are separate, so that one client and the resources can be borrowed at the
+//! same time.
 
 use super::active::{Active, LocalSnapshot};
 use super::client::Client;
@@ -25,34 +26,35 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Exchanges kept for later use; more go back to the allocator at once.
+/// Exchanges kept for reuse. Further ones are freed at once.
 pub(super) const SPARES_MAX: usize = 1024;
 
-/// No more than these are not worth a look at what was needed.
+/// Pools of at most this size are never trimmed.
 pub(super) const SPARES_BASE: usize = 32;
 
-/// A client that is at rest when the process leaves, that connects meanwhile, or beyond the allowed number, has so long to send its
-/// request.
+/// Time to send a request for a client that is idle when the process leaves, connects after that, or is above
+/// `connections_max`.
 pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
 
-/// The system has no memory to give.
+/// Reason in messages: the system has no memory left.
 pub(super) const OUT_OF_MEMORY: &str = "out of memory";
 
-/// Memory that is to be had where a new exchange is begun, or a long head read: more than anything takes that cannot be refused.
+/// Free memory required to begin an exchange or to read a long head: more than all allocations that cannot
+/// fail gracefully.
 pub(super) const HEADROOM_BYTES: usize = 256 * 1024;
 
-/// Microseconds between two troubles that a worker tells of.
+/// Minimum time between two warnings of one worker, in microseconds.
 const COMPLAINT_PAUSE_US: u64 = 1_000_000;
 
-/// Tells the operator something. A worker never writes to the standard error itself, for that may block.
+/// Reports a line to the operator. A worker never writes to standard error itself, because that may block.
 pub type Report = fn(OperatorLine);
 
-/// What the operator is told.
+/// A line for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OperatorLine {
-    /// It needs attention.
+    /// Needs attention.
     Warning(String),
-    /// It is good to know.
+    /// Informational.
     Info(String),
 }
 
@@ -68,34 +70,35 @@ pub(super) struct Resources<S: System> {
     pub(super) system: S,
     pub(super) clock: Clock,
     pub(super) phase: Phase,
-    /// The version that new exchanges are given.
+    /// The snapshot for new exchanges.
     pub(super) local: LocalSnapshot,
-    /// For each pool of that version that has a choice, what balancing remembers.
+    /// Balancing state of each pool of that snapshot that has more than one member.
     pub(super) cursors: Vec<Cursor>,
     pub(super) links: SlotMap<Link<S::Stream>>,
     pub(super) idle: Idle,
     pub(super) buffers: Buffers,
     pub(super) pipes: Pipes<S::Pipe>,
-    /// Exchanges for later use.
+    /// Exchanges kept for reuse.
     pub(super) spares: ObjectPool<Box<Active<S::Pipe>>>,
     pub(super) wheel: Wheel<Key>,
-    /// Clients whose exchange waits for much, each once, and when they are to be looked at.
+    /// Exchanges in a low-water wait, each once, with the time at which the wait ends.
     pub(super) low_water_waits: VecDeque<(Tick, Key)>,
     pub(super) tcache_floor: TcacheFloor,
     pub(super) random: Random,
     pub(super) counters: Arc<Counters>,
     pub(super) lines: Lines,
     pub(super) report: Report,
-    /// When the operator was last told of a trouble, if ever.
+    /// Time of the last warning to the operator.
     pub(super) warned_at: Option<Tick>,
-    /// What the operator was told of endpoints.
+    /// Rate limit of lines about endpoints.
     pub(super) changes: EndpointChanges,
-    /// [`crate::route::table::Table::endpoints_retired`], when connections at rest were last looked through.
+    /// Value of [`crate::route::table::Table::endpoints_retired`] at the last search for retired idle
+    /// connections.
     pub(super) retired_seen: u32,
 }
 
 impl<S: System> Resources<S> {
-    /// What comes with a call of an exchange whose client's end is `end`.
+    /// The environment for a call of an exchange whose client end is `end`.
     #[inline]
     pub(super) fn env<'a>(&'a mut self, end: &'a impl ClientEnd<S>, local: &'a Snapshot) -> Env<'a> {
         let client = end.identity();
@@ -113,7 +116,7 @@ impl<S: System> Resources<S> {
         }
     }
 
-    /// An exchange for a client that had none, told what the client's events have told.
+    /// An exchange for an idle client, with the readiness that the client's events have reported.
     pub(super) fn begin(&mut self, client: &mut Client<S>, key: Key) -> Box<Active<S::Pipe>> {
         let mut active =
             self.spares.take().unwrap_or_else(|| Box::new(Active::new(key, Rc::clone(&self.local))));
@@ -123,7 +126,7 @@ impl<S: System> Resources<S> {
         active
     }
 
-    /// Takes back what an exchange held, and keeps it for later use.
+    /// Returns the resources of an exchange and keeps the exchange for reuse.
     pub(super) fn store(&mut self, mut active: Box<Active<S::Pipe>>) {
         active.settle_pipes(&self.system, &mut self.pipes, true);
         active.reset();
@@ -133,20 +136,20 @@ impl<S: System> Resources<S> {
         }
     }
 
-    /// Has the wheel ask about a connection at `deadline`.
+    /// Schedules the timer of a connection for `deadline`.
     pub(super) fn schedule(&mut self, end: &mut impl ClientEnd<S>, key: Key, deadline: Tick) {
         end.schedule(&mut self.wheel, key, deadline);
     }
 
-    /// How long a client may be at rest. While the process leaves, its next request may be on the way: it has time for that.
+    /// The idle timeout of a client. While the process leaves, it is short, but covers a request in flight.
     pub(super) fn patience_at_rest(&self, local: &Snapshot) -> Duration {
         if self.phase == Phase::Serving { local.idle_timeout } else { LAST_CALL.min(local.idle_timeout) }
     }
 
-    /// Takes another version for new exchanges.
+    /// Uses another snapshot for new exchanges.
     pub(super) fn take_version(&mut self, local: LocalSnapshot) {
         self.local = local;
-        // Exchanges in store would keep the old version alive.
+        // Spare exchanges would keep the old snapshot alive.
         self.spares.clear();
         self.begin_cursors();
     }
@@ -156,19 +159,19 @@ impl<S: System> Resources<S> {
         self.cursors.resize(self.local.table.cursors(), Cursor::default());
     }
 
-    /// Is there memory for another exchange and what comes with it? Asked where none is in store.
+    /// Whether there is memory for another exchange. Checks only when no spare exchange exists.
     pub(super) fn has_memory(&self) -> bool {
         !self.spares.is_empty() || has_room_for(HEADROOM_BYTES)
     }
 
-    /// A client connection is closed because the system has nothing to serve it with.
+    /// Counts and reports a client connection that is closed for lack of resources.
     #[cold]
     pub(super) fn refused(&mut self, reason: std::fmt::Arguments<'_>) {
         self.counters.connections_refused.add(1);
         self.warn(format_args!("a client is closed: {reason}"));
     }
 
-    /// Tells the operator of a trouble; what comes soon after another is not told.
+    /// Warns the operator. Drops warnings that follow another one within [`COMPLAINT_PAUSE_US`].
     pub(super) fn warn(&mut self, words: std::fmt::Arguments<'_>) {
         let now = self.clock.now;
         if self.warned_at.is_none_or(|last| now.since_us(last) >= COMPLAINT_PAUSE_US) {
