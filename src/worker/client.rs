@@ -63,7 +63,7 @@ pub(super) struct Client<S: System> {
     /// Readiness from events that arrived while there was no exchange.
     pub(super) readiness: Readiness,
     pub(super) deadline: Tick,
-    /// The timer; fires at the deadline at the latest.
+    /// Fires at the deadline or earlier.
     pub(super) timer: Timer,
     /// The current exchange; `None` while idle.
     pub(super) exchange: Option<Key>,

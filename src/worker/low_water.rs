@@ -1,7 +1,8 @@
-//! Waits for much: where long content comes fast, a worker is not woken for each piece of it, but for 128 KiB at a time.
+//! Low-water waits: for fast long content, wake the worker once per 128 KiB, not for each segment.
 //!
-//! The kernel does the counting (`SO_RCVLOWAT`), and the exchange says for how much it waits. What is here bounds the wait: a sender
-//! that pauses with less than that on the way is looked at after a moment, and from then on its octets are waited for one by one.
+//! The kernel counts (`SO_RCVLOWAT`); the exchange chooses the number of octets. This file bounds the wait:
+//! if the sender pauses with fewer octets in flight, the exchange continues after a moment, and its next
+//! waits end at the first octet.
 
 use super::active::Active;
 use super::client_end::ClientEnd;
@@ -13,16 +14,16 @@ use crate::exchange::{ANY_BYTES, Readiness, Side};
 use crate::net::System;
 use std::time::Duration;
 
-/// How long an exchange waits for much, at the least.
+/// Minimum length of a low-water wait.
 const GATHER_TIME: Duration = Duration::from_millis(2);
 
-/// Waits end at whole multiples of this, so that the alarm rings once for many of them.
+/// Waits end at multiples of this, in microseconds, so that one alarm ends many of them.
 const GRID_US: u64 = 1000;
 
 const SIDES: [Side; 2] = [Side::Client, Side::Backend];
 
 impl<S: System> Worker<S> {
-    /// Exchanges that have waited for much long enough go on with what there is.
+    /// Ends low-water waits that are over: their exchanges continue with the octets received so far.
     pub(super) fn end_low_water_waits(&mut self) {
         let now = self.resources.clock.now;
         while let Some(&(at, key)) = self.resources.low_water_waits.front()
@@ -41,7 +42,7 @@ impl<S: System> Worker<S> {
             if is_over {
                 self.serve(key);
             } else {
-                // It went on meanwhile, and may wait again.
+                // It continued meanwhile and may have begun another wait.
                 self.resources.queue_low_water_end(key, active);
             }
         }
@@ -49,7 +50,7 @@ impl<S: System> Worker<S> {
 }
 
 impl<S: System> Resources<S> {
-    /// A wait begins: sockets tell of whatever comes, or only of much.
+    /// Begins a wait: sets from how many octets on each socket reports data.
     pub(super) fn begin_low_water_waits(
         &mut self,
         end: &mut impl ClientEnd<S>,
@@ -70,12 +71,12 @@ impl<S: System> Resources<S> {
             if was_asked {
                 low_water.until = Tick(self.clock.now.after(GATHER_TIME).0.next_multiple_of(GRID_US));
             }
-            // What it is told of then is much.
+            // The next event means much data.
             active.is_busy = true;
         }
     }
 
-    /// Has a wait for much looked at when it has lasted long enough.
+    /// Queues the end of a low-water wait.
     pub(super) fn queue_low_water_end(&mut self, key: Key, active: &mut Active<S::Pipe>) {
         let [client_until, backend_until] = SIDES.map(|side| active.low_water(side).until);
         let until = client_until.min(backend_until);
@@ -84,7 +85,8 @@ impl<S: System> Resources<S> {
         }
     }
 
-    /// Has that side's socket tell of so many octets; where the system cannot, it is left as it was.
+    /// Sets from how many octets on that side's socket reports data. If the system refuses, the old value
+    /// stays.
     pub(super) fn tell_from(
         &mut self,
         end: &mut impl ClientEnd<S>,
