@@ -1,8 +1,8 @@
-//! A backend: what the file names. It has one endpoint where it is named by an address, and as many as its name has addresses
-//! else.
+//! A backend as the file names it. A backend named by an address has one endpoint; one named by a host name
+//! has an endpoint for each address that the name resolves to.
 //!
-//! Owns the set of its endpoints and the choice of one of them. Never resolves a name and never connects: it is told what came
-//! of it.
+//! Owns the set of its endpoints and the choice of one of them. Never resolves a name and never connects: it
+//! is given the results.
 
 use super::balance::draw;
 use super::endpoint::{Chosen, Endpoint, EndpointId, EndpointIds, Try};
@@ -13,30 +13,33 @@ use arc_swap::ArcSwap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// One backend. Shared by the tables that name it and by the workers; kept over a reload that does not change its address.
+/// One backend, shared by the tables that name it and by the workers. A reload keeps it unless its address
+/// changes.
 #[derive(Debug)]
 pub struct Backend {
     endpoints: Endpoints,
     /// `host:port` as text, an IPv6 address in brackets; or `unix:/path`.
     pub authority: String,
-    /// Where the file says it is.
+    /// Its address in the file.
     pub address: BackendAddress,
 }
 
 #[derive(Debug)]
 enum Endpoints {
-    /// It is named by an address. The endpoint stands in the backend, so that a request has no further way to it.
+    /// The endpoint of a backend named by an address, stored inline, so that a request follows no further
+    /// pointer.
     Own(Endpoint),
-    /// It has a name, and these are its addresses now; none: the name does not resolve.
+    /// The endpoints of a backend named by a host name, one for each current address; none: the name does not
+    /// resolve.
     Listed { list: ArcSwap<Vec<Arc<Endpoint>>>, ids: Arc<EndpointIds> },
 }
 
-/// Which endpoints a choice is made among. An endpoint that was tried by the same exchange is never among them.
+/// The endpoints among which a choice is made. Those that the same exchange has tried are always excluded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Among {
     /// Those that are up.
     Up,
-    /// Those that are up, or out and due for a trial.
+    /// Those that are up, and those that are out and due for a trial.
     UpOrDue,
     /// All.
     All,
@@ -50,13 +53,14 @@ impl Among {
                 Self::Up => endpoint.health.standing(now) == Standing::Up,
                 Self::UpOrDue => endpoint.health.standing(now) != Standing::Out,
             };
-        // Linear, because an exchange that tried something is rare, and one that tried much rarer.
+        // A linear search: few exchanges have a failed try, and very few have many.
         is_open && !tried.iter().any(|one| one.endpoint == endpoint.id)
     }
 }
 
 impl Backend {
-    /// A backend that was never tried. An address is its endpoint at once; a name waits for [`Backend::resolved`].
+    /// A backend that was never tried. An address is its endpoint at once; a name has none before
+    /// [`Backend::resolved`].
     pub fn new(address: BackendAddress, ids: &Arc<EndpointIds>) -> Self {
         let own = match &address {
             BackendAddress::Tcp { host, port } => {
@@ -71,7 +75,7 @@ impl Backend {
         Self { authority: address.authority(), address, endpoints }
     }
 
-    /// The Host of a request that names none: a Unix socket has no name, and what nginx says there is `localhost`.
+    /// The Host field of a request that has none. A Unix socket has no name; as nginx: `localhost`.
     pub fn host_field(&self) -> &str {
         match self.address {
             BackendAddress::Tcp { .. } => &self.authority,
@@ -79,7 +83,7 @@ impl Backend {
         }
     }
 
-    /// Does it have an endpoint, whether or not that can be reached?
+    /// Whether it has an endpoint, reachable or not.
     pub fn is_resolved(&self) -> bool {
         match &self.endpoints {
             Endpoints::Own(_) => true,
@@ -87,7 +91,7 @@ impl Backend {
         }
     }
 
-    /// The name that a resolver is to keep fresh, and the port that goes with its addresses; none where it is named by an address.
+    /// The name to resolve, and the port of its addresses; `None` if the backend is named by an address.
     pub fn name(&self) -> Option<(&str, u16)> {
         match &self.address {
             BackendAddress::Tcp { host, port } if self.needs_resolving() => Some((host, *port)),
@@ -95,7 +99,7 @@ impl Backend {
         }
     }
 
-    /// Was it named by a name, which a resolver keeps fresh? One named by an address is never resolved.
+    /// Whether it is named by a host name, which a resolver keeps up to date.
     pub fn needs_resolving(&self) -> bool {
         matches!(self.endpoints, Endpoints::Listed { .. })
     }
@@ -107,10 +111,12 @@ impl Backend {
         addresses
     }
 
-    /// Stores what its name resolves to now; empty: it does not resolve, and the backend is not used until it does.
+    /// Sets the addresses that its name resolves to. Empty: the name does not resolve, and the backend is not
+    /// used until it does.
     ///
-    /// Endpoints whose address stays are kept, with their health, connections and load. One whose address went gets no new
-    /// request; what goes on there comes to its end. Does nothing to a backend that is named by an address.
+    /// Endpoints whose address remains are kept, with health, connections and load. An endpoint whose address
+    /// is gone gets no new request; exchanges under way on it continue to their end. No effect on a backend
+    /// named by an address.
     pub fn resolved(&self, addresses: &[Address]) {
         let Endpoints::Listed { list, ids } = &self.endpoints else { return };
         let before = list.rcu(|before| {
@@ -129,19 +135,19 @@ impl Backend {
         }
     }
 
-    /// No table in force names it any more.
+    /// The table in force no longer names it.
     pub(super) fn retire(&self) {
         self.each(Endpoint::retire);
     }
 
-    /// Exchanges under way on all of its endpoints. Only `least_connections` asks.
+    /// Exchanges under way on all of its endpoints. Only `least_connections` needs it.
     pub fn load(&self) -> u64 {
         let mut load = 0;
         self.each(|endpoint| load += u64::from(endpoint.load()));
         load
     }
 
-    /// Its endpoint with that id.
+    /// The address of the endpoint with that id.
     pub fn address_of(&self, id: EndpointId) -> Option<Address> {
         let mut found = None;
         self.each(|endpoint| {
@@ -152,7 +158,7 @@ impl Backend {
         found
     }
 
-    /// The endpoint of a backend that is named by an address.
+    /// The endpoint of a backend named by an address.
     pub(super) fn own(&self) -> Option<&Endpoint> {
         match &self.endpoints {
             Endpoints::Own(endpoint) => Some(endpoint),
@@ -167,7 +173,7 @@ impl Backend {
         }
     }
 
-    /// Is one of its endpoints among those?
+    /// Whether an endpoint is in that set.
     #[inline]
     pub(super) fn has(&self, among: Among, tried: &[Try], now: Tick) -> bool {
         match &self.endpoints {
@@ -176,9 +182,9 @@ impl Backend {
         }
     }
 
-    /// One of its endpoints among those: by chance, for a name with several addresses is as many machines; with
-    /// `least_connections` one of the least busy ones. `None` where there is none, which may have changed since
-    /// [`Backend::has`].
+    /// Chooses an endpoint of that set: at random, because the addresses of a name are different machines;
+    /// with `least_connections` one with the lowest load. `None` if the set is empty, which may have changed
+    /// since [`Backend::has`].
     pub(super) fn pick<'a>(
         self: &'a Arc<Self>,
         among: Among,
@@ -201,7 +207,8 @@ impl Backend {
                     Balancing::LeastConnections => open().map(|(_, one)| one.load()).min()?,
                     _ => u32::MAX,
                 };
-                // Others count meanwhile: where all have risen above the least, any will do.
+                // Other workers change the loads meanwhile: if all have risen above the minimum, any endpoint
+                // will do.
                 let least = || open().filter(|(_, one)| one.load() <= load_max);
                 let nth = draw(random, least().count() as u64).0;
                 let at = least().nth(usize::try_from(nth).ok()?).or_else(|| open().next())?.0;
@@ -213,7 +220,8 @@ impl Backend {
     }
 }
 
-/// How an exchange goes to an endpoint. `None`: another exchange has just begun the trial that it was chosen for.
+/// How an exchange is admitted to an endpoint. `None`: another exchange has just begun the trial that was
+/// due.
 fn admit(endpoint: &Endpoint, among: Among, now: Tick) -> Option<Admission> {
     if endpoint.health.is_clean() || endpoint.health.standing(now) == Standing::Up {
         Some(Admission::Regular)
@@ -241,7 +249,7 @@ mod tests {
         texts.iter().map(|text| address(text)).collect()
     }
 
-    /// The endpoints that choices by `random` fall on.
+    /// The endpoints that choices by `random` select.
     fn picked(backend: &Arc<Backend>, balancing: Balancing, now: u64) -> Vec<(Address, Admission)> {
         let draws = (0..8).map(|draw: u64| draw << 61);
         let pick = |random| backend.pick(Among::UpOrDue, &[], Tick(now), balancing, random);

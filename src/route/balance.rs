@@ -1,8 +1,9 @@
-//! Choosing an endpoint of a pool: first a backend, by weight, then one of its endpoints. So a backend has the share that the file
-//! gives it, however many addresses its name has now.
+//! The choice of an endpoint of a pool: first a backend, by weight, then one of its endpoints. So a backend
+//! has the share that the file gives it, however many addresses its name has now.
 //!
-//! Owns the three ways of balancing and what a worker remembers between two choices. Knows no clock and no source of chance:
-//! both are arguments. Never allocates in a choice, but for a cursor's first one in a pool of unequal weights.
+//! Owns the three ways of balancing and the state that a worker keeps between choices. Knows no clock and no
+//! random source: both are arguments. A choice never allocates, except the first one of a cursor in a pool of
+//! unequal weights.
 
 use super::backend::{Among, Backend};
 use super::endpoint::{Chosen, Try};
@@ -13,24 +14,25 @@ use std::num::NonZeroU32;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// How often a choice is made again because the endpoint that it fell on went, or was given to another exchange for its trial.
+/// The most repetitions of a choice because the chosen endpoint was retired, or another exchange began its
+/// trial.
 const RACES_MAX: usize = 4;
 
-/// The members of a pool, each with its weight (1 to 65535): a slice. One alone, as most routes of a large table have it, stands
-/// in the pool itself, so that reaching it takes no further cache line.
+/// The members of a pool, a slice, each with its weight (1 to 65535). A single member, the case of most
+/// routes of a large table, is stored inline, so that reaching it costs no further cache line.
 #[derive(Debug)]
 pub enum Members {
-    /// One.
+    /// One member.
     One((Arc<Backend>, u16)),
-    /// None, or more than one.
+    /// No members, or more than one.
     Many(Box<Several>),
 }
 
-/// Some members.
+/// Several members.
 #[derive(Debug)]
 pub struct Several {
     members: Box<[(Arc<Backend>, u16)]>,
-    /// Of each member, the sum of the weights up to and with its own.
+    /// For each member, the sum of the weights up to and including its own.
     sums: Box<[u64]>,
 }
 
@@ -58,43 +60,48 @@ impl Deref for Members {
     }
 }
 
-/// The backends of one route and how one of them is chosen. Immutable once compiled.
+/// The backends of one route and the way of choosing one. Immutable once compiled.
 #[derive(Debug)]
 pub struct Pool {
-    /// How.
+    /// The way of balancing.
     pub balancing: Balancing,
-    /// Among whom.
+    /// The backends to choose from.
     pub members: Members,
-    /// All weights are equal, so that turns need no state but whose turn it is.
+    /// All weights are equal, so that round robin needs only the index of the last member.
     equal: bool,
-    /// Its number among the pools of its table that have more than one member: where a worker keeps its cursor. A pool of one
-    /// has none, so that a worker takes up a table of many routes in no time, and in little memory.
+    /// Its number among the pools of its table with more than one member: the index of a worker's cursor. A
+    /// pool of one member has none, so that a worker takes up a table of many routes in little time and
+    /// memory.
     pub cursor: Option<NonZeroU32>,
 }
 
-/// What one worker remembers of one pool between two choices. Small, for a worker holds one for each pool with a choice.
+/// The state that one worker keeps for one pool between choices. Small, because a worker has one for each
+/// pool with a choice.
 ///
-/// A new one begins by chance: neither workers nor the versions of a file that is reloaded often begin with the same member.
+/// A new cursor begins at random: neither different workers nor the snapshots of frequent reloads all begin
+/// with the same member.
 #[derive(Debug, Default, Clone)]
 pub struct Cursor {
-    /// With equal weights, one more than the member whose turn it was last; 0: there was none.
+    /// With equal weights, the index of the last chosen member plus one; 0: no choice yet.
     turn: u32,
-    /// With unequal weights, how far each member is ahead (positive) of or after its share. Empty until it is needed.
+    /// With unequal weights, how far each member is ahead of (positive) or behind its share. Empty until
+    /// needed.
     lead: Vec<i64>,
 }
 
-/// An endpoint that was chosen.
+/// A chosen endpoint.
 #[derive(Debug)]
 pub struct Choice<'a> {
     /// The index of its backend in the pool.
     pub member: usize,
     /// The endpoint.
     pub endpoint: Chosen<'a>,
-    /// How the exchange goes there: by its claim for a trial, which is to be given back, for example.
+    /// How the exchange is admitted; a claimed trial, for example, must be given back.
     pub admission: Admission,
 }
 
-/// Where an endpoint is looked for. An exchange whose try failed begins with the first, any other with the second.
+/// The order in which sets of endpoints are searched. An exchange with a failed try begins with the first
+/// set, any other with the second.
 const ORDER: [Among; 3] = [Among::Up, Among::UpOrDue, Among::All];
 
 impl Pool {
@@ -106,12 +113,14 @@ impl Pool {
 
     /// Chooses an endpoint that is not among `tried`, at `now` of the process clock.
     ///
-    /// First one that is up. One that is out and due has its turn, too, and the exchange is its trial; but an exchange whose try
-    /// failed goes to one that is up, if there is one. Where there is none, any is chosen, for a passive mark must never turn into
-    /// an outage; `None` where all were tried or no name resolves.
-    /// `random` is a fresh random number; `cursor` the calling worker's own.
+    /// Endpoints that are up are chosen first. An endpoint that is out and due takes its turn too, and the
+    /// exchange is its trial; but an exchange with a failed try prefers endpoints that are up. If none of
+    /// these exists, any endpoint is chosen, because a passive mark must never cause an outage. `None` if all
+    /// were tried or no name resolves. `random` is a fresh random number; `cursor` belongs to the calling
+    /// worker.
     pub fn choose(&self, cursor: &mut Cursor, random: u64, tried: &[Try], now: Tick) -> Option<Choice<'_>> {
-        // Most routes have one backend, most backends an address, and hardly any endpoint has failed.
+        // The common case: most routes have one backend, most backends one address, and few endpoints have
+        // failed.
         if let Members::One((backend, _)) = &self.members
             && let Some(endpoint) = backend.own()
             && endpoint.health.is_clean()
@@ -140,7 +149,7 @@ impl Pool {
                 }
             };
             let (backend, _) = self.members.get(member)?;
-            // The bits that chose the backend do not choose the endpoint as well.
+            // The endpoint is chosen by other bits than the backend.
             let picked = backend.pick(among, tried, now, self.balancing, random.rotate_left(32));
             if let Some((endpoint, admission)) = picked {
                 return Some(Choice { member, endpoint, admission });
@@ -178,8 +187,8 @@ impl Pool {
         }
     }
 
-    /// Equal weights: the first open member from the one whose turn it is. The turn goes to the one after the chosen, so that
-    /// the neighbour of a closed member does not get its share besides its own.
+    /// Equal weights: the first open member, starting with the one whose turn it is. The next turn starts
+    /// after the chosen member, so that the neighbour of a closed member does not get that member's share.
     fn next_in_order(
         &self,
         cursor: &mut Cursor,
@@ -200,9 +209,10 @@ impl Pool {
         Some(chosen)
     }
 
-    /// Unequal weights: smooth weighted round robin, as in nginx. Each open member's lead grows by its weight; the greatest is
-    /// chosen and pays the sum of the weights. Over one cycle the shares are exact, and no member gets its share in one run.
-    /// The first choice is by chance, and paid for in the same way.
+    /// Unequal weights: smooth weighted round robin, as in nginx. Each open member's lead grows by its
+    /// weight; the member with the greatest lead is chosen and pays the sum of the weights. Over one cycle
+    /// the shares are exact, and no member gets its share in one run. The first choice is random, and is paid
+    /// for in the same way.
     fn most_behind(
         &self,
         cursor: &mut Cursor,
@@ -218,7 +228,7 @@ impl Pool {
         self.pay(&mut cursor.lead, Some(first), open)
     }
 
-    /// The one chosen, or the greatest, pays.
+    /// The chosen member pays; if there is none, the one with the greatest lead.
     fn pay(
         &self,
         lead: &mut [i64],
@@ -242,8 +252,8 @@ impl Pool {
         Some(payer)
     }
 
-    /// The smallest `in_use / weight`; those that share it take turns by their weights, so that an idle pool is not served by its
-    /// first member alone.
+    /// The smallest `in_use / weight`. Members that share it take turns by their weights, so that an idle
+    /// pool is not served by its first member alone.
     fn least(
         &self,
         cursor: &mut Cursor,
@@ -253,7 +263,7 @@ impl Pool {
         let mut least: Option<(usize, u64, u64)> = None;
         for (index, (backend, weight)) in self.members.iter().enumerate() {
             let (load, weight) = (backend.load(), u64::from(*weight));
-            // The fractions are compared multiplied out: 32 bits by 16 fit.
+            // The fractions are compared by cross-multiplication: 32 bits by 16 bits fit into 64.
             if open(index, backend) && least.is_none_or(|(_, other, share)| load * share < other * weight) {
                 least = Some((index, load, weight));
             }
@@ -263,12 +273,14 @@ impl Pool {
             let weight = self.members.get(index).map_or(1, |&(_, weight)| u64::from(weight));
             backend.load() * share <= least * weight && open(index, backend)
         };
-        // Other workers count meanwhile: where all have risen above the least, what was seen first will do.
+        // Other workers change the loads meanwhile: if all have risen above the minimum, take the member
+        // found first.
         self.in_turn(cursor, random, at_least).or(Some(seen))
     }
 
-    /// By weight. Where the draw falls on a closed member, what the draw left over is drawn with among the open ones: it is as
-    /// good as fresh, where the number itself would favour the members at the same end of the list.
+    /// A random choice by weight. If it selects a closed member, the remainder of the draw selects among the
+    /// open ones: the remainder is as good as fresh, whereas the number itself would favour members at the
+    /// same end of the list.
     fn by_chance(&self, random: u64, open: &impl Fn(usize, &Backend) -> bool) -> Option<usize> {
         let Members::Many(several) = &self.members else { return None };
         let (point, left_over) = draw(random, *several.sums.last()?);
@@ -300,7 +312,7 @@ fn running_sums(weights: impl Iterator<Item = u16>) -> impl Iterator<Item = u64>
     })
 }
 
-/// Scales a random number to `0..bound`; the second is the rest of that scaling, a random number again.
+/// Scales a random number to `0..bound`; the second result is the remainder, again a random number.
 pub(super) fn draw(random: u64, bound: u64) -> (u64, u64) {
     let scaled = u128::from(random) * u128::from(bound);
     let whole = u64::try_from(scaled >> 64).unwrap_or_default();
@@ -329,7 +341,7 @@ mod tests {
         Chosen::Own(backend, backend.own().unwrap())
     }
 
-    /// Takes a member out until one second of the process clock.
+    /// Takes a member out of service until second 1 of the process clock.
     fn fail(pool: &Pool, member: usize) {
         endpoint(pool, member).health.failed(Failure::Refused, Admission::Regular, Tick(0));
     }
@@ -347,7 +359,7 @@ mod tests {
         pool.choose(cursor, random, &[], Tick(0)).unwrap().member
     }
 
-    /// So many choices, the first of a fresh cursor at the low end of chance.
+    /// `count` choices, the first of a fresh cursor with the lowest random number.
     fn choices(pool: &Pool, cursor: &mut Cursor, count: usize) -> Vec<usize> {
         (0..count).map(|_| choose(pool, cursor, 0)).collect()
     }
@@ -385,7 +397,7 @@ mod tests {
     fn unequal_weights_are_interleaved() {
         let five_one_one = pool(Balancing::RoundRobin, &[5, 1, 1]);
         let mut cursor = Cursor::default();
-        // The very order of nginx.
+        // The exact order of nginx.
         assert_eq!(choices(&five_one_one, &mut cursor, 7), [0, 0, 1, 0, 2, 0, 0]);
         let weights = [9, 1, 4, 0x1000, 77];
         let cycle = weights.iter().map(|&weight| usize::from(weight)).sum();
@@ -402,7 +414,8 @@ mod tests {
         assert_eq!(shares(3, choices(&five_one_one, &mut Cursor::default(), 10)), [0, 5, 5]);
     }
 
-    /// However often a file is reloaded: each version begins by chance, so that nobody is always first.
+    /// However often a file is reloaded, each snapshot begins at random, so that no member is always the
+    /// first.
     #[test]
     fn first_choices_follow_the_weights() {
         for (balancing, weights, expected) in [
@@ -531,7 +544,7 @@ mod tests {
                 }
                 let trials = (0..40).filter(|_| choose(&[], due) == (0, Admission::Trial)).count();
                 assert_eq!(trials, 1, "{balancing:?}");
-                // Its trial never ends here; where all others were tried, it is tried all the same.
+                // Its trial never ends here; it is chosen all the same once all others were tried.
                 assert_eq!(choose(&[1, 2], due), (0, Admission::Forced));
                 endpoint(&pool, 0).health.give_back(Tick(due));
                 assert_eq!(choose(&[1, 2], due), (0, Admission::Trial));

@@ -1,4 +1,4 @@
-//! What becomes of a request: decided between reading its head and writing a new one.
+//! The decision on a request, made between reading its head and writing a new one.
 
 use super::balance::Pool;
 use super::policy::RoutePolicy;
@@ -8,32 +8,32 @@ use crate::http::head::Request;
 /// The decision on one request.
 #[derive(Debug)]
 pub struct Decision<'t> {
-    /// The route that takes it.
+    /// The route that matched.
     pub route: RouteId,
-    /// What is done with it.
+    /// The action of the route.
     pub action: Action<'t>,
-    /// The limits that its route sets, over those of the server; none: it sets none.
+    /// The limits that the route sets, over those of the server; `None`: it sets none.
     pub policy: Option<&'t RoutePolicy>,
 }
 
-/// What a route does with a request.
+/// The action of a route.
 #[derive(Debug)]
 pub enum Action<'t> {
-    /// It is sent to a backend.
+    /// Send the request to a backend.
     Proxy(Proxy<'t>),
 }
 
-/// How a request is sent to a backend.
+/// The parameters of a request to a backend.
 #[derive(Debug)]
 pub struct Proxy<'t> {
-    /// Octets taken off the front of the path.
+    /// Octets to remove from the front of the path.
     pub strip_bytes: usize,
     /// The backends to choose from.
     pub pool: &'t Pool,
 }
 
 impl Table {
-    /// Decides on a request; none: no route takes it.
+    /// Decides on a request; `None`: no route matches.
     #[inline]
     pub fn decide(&self, request: &Request<'_, '_>) -> Option<Decision<'_>> {
         let host = request.authority.map(|authority| authority.host);

@@ -1,6 +1,7 @@
-//! An endpoint: one address that a backend has now, with its own health, its own idle connections in each worker, and its own load.
+//! An endpoint: one current address of a backend, with its own health, load, and idle connections in each
+//! worker.
 //!
-//! Owns the numbers by which workers tell endpoints apart. Never resolves a name and never connects.
+//! Owns the ids by which workers tell endpoints apart. Never resolves a name and never connects.
 
 use super::backend::Backend;
 use super::health::{Failure, Health};
@@ -11,25 +12,25 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-/// Names one endpoint for as long as it lives, so that a worker can hold an idle pool for it: a small slot, used again after the
-/// endpoint is gone, and a generation that is never used again.
+/// Identifies one endpoint, so that a worker can keep an idle pool for it: a small slot, which is reused
+/// after the endpoint is gone, and a generation, which is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EndpointId {
-    /// Index into a worker's idle pools.
+    /// The index into a worker's idle pools.
     pub slot: u32,
-    /// Tells two endpoints that had the same slot apart.
+    /// Tells endpoints of the same slot apart.
     pub generation: u32,
 }
 
-/// Gives endpoints their ids. One for all tables that follow one another.
+/// Assigns the ids of endpoints. One instance for all tables of a chain.
 #[derive(Debug, Default)]
 pub struct EndpointIds {
     /// Slots of endpoints that are gone.
     free: SegQueue<u32>,
-    /// The lowest slot that was never given.
+    /// The lowest slot that was never used.
     next: AtomicU32,
     generation: AtomicU32,
-    /// Endpoints that went, ever.
+    /// The number of endpoints retired so far.
     retired: AtomicU32,
 }
 
@@ -39,23 +40,24 @@ impl EndpointIds {
         EndpointId { slot, generation: self.generation.fetch_add(1, Ordering::Relaxed) }
     }
 
-    /// Changes whenever an endpoint went: then workers close its idle connections.
+    /// Changes whenever an endpoint is retired: workers then close its idle connections.
     pub fn retired(&self) -> u32 {
         self.retired.load(Ordering::Acquire)
     }
 }
 
-/// One address of a backend. Shared by the workers. Its slot is free again when no backend has it and no connection leads to it.
+/// One address of a backend, shared by the workers. Its slot is reused once no backend has it and no
+/// connection leads to it.
 #[derive(Debug)]
 pub struct Endpoint {
     /// Its id.
     pub id: EndpointId,
-    /// What failed there, and whether it can be tried.
+    /// Its failures, and whether it may be tried.
     pub health: Health,
     /// Exchanges under way, counted only for `least_connections`.
     in_use: AtomicU32,
     is_retired: AtomicBool,
-    /// Where it is.
+    /// Its address.
     pub address: Address,
     ids: Arc<EndpointIds>,
 }
@@ -72,7 +74,7 @@ impl Endpoint {
         }
     }
 
-    /// Its backend does not have this address any more, or is gone itself: connections to it are not kept.
+    /// Its backend no longer has this address, or is gone itself: its connections are not kept.
     pub fn is_retired(&self) -> bool {
         self.is_retired.load(Ordering::Relaxed)
     }
@@ -83,7 +85,7 @@ impl Endpoint {
         }
     }
 
-    /// Exchanges under way on it. Only `least_connections` asks.
+    /// Exchanges under way on it. Only `least_connections` needs it.
     pub fn load(&self) -> u32 {
         self.in_use.load(Ordering::Relaxed)
     }
@@ -93,7 +95,7 @@ impl Endpoint {
         self.in_use.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts the end of an exchange that was counted by [`Endpoint::begin`].
+    /// Counts the end of an exchange that [`Endpoint::begin`] counted.
     pub fn end(&self) {
         let before = self.in_use.fetch_sub(1, Ordering::Relaxed);
         debug_assert!(before > 0, "an exchange ended that never began");
@@ -106,17 +108,17 @@ impl Drop for Endpoint {
     }
 }
 
-/// An endpoint that was chosen: as long as the choice is looked at, and without a count that workers share.
+/// A chosen endpoint, borrowed for the moment of the choice, without a reference count that workers share.
 #[derive(Debug)]
 pub enum Chosen<'a> {
-    /// The only one of a backend that is named by an address.
+    /// The endpoint of a backend named by an address.
     Own(&'a Arc<Backend>, &'a Endpoint),
-    /// One of those that a name has now.
+    /// One endpoint of a backend named by a host name.
     Listed(Guard<Arc<Vec<Arc<Endpoint>>>>, usize),
 }
 
 impl Chosen<'_> {
-    /// Keeps it, as a connection does.
+    /// Holds it, as a connection does.
     pub fn hold(&self) -> HeldEndpoint {
         match self {
             Self::Own(backend, _) => HeldEndpoint(Held::Own(Arc::clone(backend))),
@@ -137,7 +139,7 @@ impl Deref for Chosen<'_> {
     }
 }
 
-/// An endpoint as a connection holds it: while there is one, its slot is not given to another endpoint.
+/// An endpoint held by a connection: while one exists, its slot is not reused.
 #[derive(Debug, Clone)]
 pub struct HeldEndpoint(Held);
 
@@ -162,12 +164,12 @@ impl Deref for HeldEndpoint {
     }
 }
 
-/// A try of an exchange that failed.
+/// A failed try of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Try {
-    /// Where.
+    /// The endpoint that was tried.
     pub endpoint: EndpointId,
-    /// Why.
+    /// The reason of the failure.
     pub failure: Failure,
 }
 

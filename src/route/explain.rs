@@ -1,22 +1,24 @@
-//! Why a request takes the route it takes: what `--explain` says, as values.
+//! The reasons for the choice of a route: the result of `--explain`, as values.
 //!
-//! Owns the reasons. Never chooses: the chosen route is what `Table::find` says. Not in the way of a request.
+//! Owns the reasons. Never chooses: the chosen route is the result of `Table::find`. Not used while requests
+//! are served.
 
 use super::pattern::HostPattern;
 use super::table::{Route, RouteId, Table};
 use std::cmp::Reverse;
 
-/// Most routes that an explanation lists, for people read it. A table with no more than this is listed whole.
+/// The most routes that an explanation lists, for a human reader. A table of at most this many is listed
+/// completely.
 pub const LISTED_MAX: usize = 100;
 
-/// Which route takes a request, and why others do not.
+/// The route of a request, and why others were not chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// The route that takes it; `None`: no route does.
+    /// The chosen route; `None`: no route matches.
     pub chosen: Option<RouteId>,
-    /// Routes that do not, the nearest first, then in the order of the file; at most [`LISTED_MAX`].
+    /// Routes that were not chosen, the nearest first, then in file order; at most [`LISTED_MAX`].
     pub passed_over: Vec<PassedOver>,
-    /// How many more routes there are that neither were chosen nor are listed.
+    /// The number of routes that were neither chosen nor listed.
     pub others: usize,
 }
 
@@ -25,11 +27,11 @@ pub struct Explanation {
 pub struct PassedOver {
     /// The route.
     pub route: RouteId,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
 }
 
-/// Why a route was passed over; in the order of nearness, the nearest first.
+/// Why a route was passed over, from nearest to farthest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// Host and prefix match, but its prefix is shorter than that of the chosen route, which has the same host.
@@ -45,9 +47,10 @@ pub enum Reason {
 }
 
 impl Table {
-    /// Says which route takes a request (arguments as for [`Table::find`]), and why the others were passed over.
+    /// The route of a request (arguments as for [`Table::find`]), and why the others were passed over.
     ///
-    /// Of a table with more than [`LISTED_MAX`] routes, those of which neither host nor prefix matches are only counted.
+    /// In a table of more than [`LISTED_MAX`] routes, those that match neither in host nor in prefix are only
+    /// counted.
     pub fn explain(&self, host: Option<&[u8]>, path: &[u8]) -> Explanation {
         let chosen = self.find(host, path);
         let chosen_host = chosen.map(|id| &self.route(id).identity.host);
@@ -63,7 +66,8 @@ impl Table {
         }
         passed_over.sort_by_key(|one| {
             let route = self.route(one.route);
-            // Of those that were beaten, the next best first: the one that would take the request without the chosen.
+            // Matching routes come first, the next best at the top: the route that would be chosen without
+            // the chosen one.
             let beaten = matches!(one.reason, Reason::ShorterPrefix | Reason::LessExactHost);
             let next_best =
                 Reverse((route.identity.host.exactness(), route.identity.path_prefix.as_str().len()));
@@ -75,7 +79,7 @@ impl Table {
     }
 }
 
-/// Why `route`, which was not chosen, was not.
+/// Why `route` was not chosen.
 fn reason(route: &Route, chosen_host: Option<&HostPattern>, host: Option<&[u8]>, path: &[u8]) -> Reason {
     match (route.identity.host.takes(host), route.identity.path_prefix.takes(path)) {
         (true, true) if chosen_host == Some(&route.identity.host) => Reason::ShorterPrefix,

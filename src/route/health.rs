@@ -1,51 +1,53 @@
-//! Passive health of one endpoint: which failures take it out, for how long, when one exchange may try it again, and what brings
-//! it back. Pure: time is an argument. The state is one word, so that an endpoint without a failure costs a request one load.
+//! Passive health of one endpoint: which failures take it out of service, for how long, when one exchange may
+//! try it again, and what brings it back. Pure: time is an argument. The state is one word, so that a request
+//! to an endpoint without failures costs one load.
 //!
-//! | what happens | an endpoint that is up | an endpoint that is out |
+//! | event | at an endpoint that is up | at an endpoint that is out |
 //! | --- | --- | --- |
 //! | no connection (refused, unreachable, timed out) | out for 1 s | a trial's: out for twice as long, 60 s at most; else nothing |
 //! | another failure (closed, not HTTP, no answer) | counted; the third in a row takes it out for 1 s | the same |
-//! | an answer | the count begins again | of an exchange that was sent there while it was out: it is up |
+//! | an answer | resets the count | if the exchange was sent there while it was out: up |
 //!
-//! An exchange that began before the endpoint was taken out learnt nothing new: what comes of it changes nothing.
+//! An exchange that began before the endpoint was taken out is no new evidence: its result changes nothing.
 
 use crate::base::Tick;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Failures in a row that take an endpoint out, where connections to it succeed.
+/// Failures in a row that take an endpoint out although connections to it succeed.
 pub const FAILS_MAX: u8 = 3;
 
-/// How long an endpoint is out, seconds: first, and after each trial that failed.
+/// The pauses of an endpoint that is out, in seconds: the first, then one after each failed trial.
 const PAUSES_SECS: [u64; 7] = [1, 2, 4, 8, 16, 32, 60];
 
-/// How long one trial keeps others away. A trial that takes longer, because long timeouts are configured, is joined by another.
+/// The time for which one trial excludes others. If it takes longer, because of long configured timeouts,
+/// another may begin.
 const TRIAL_MAX: Duration = Duration::from_secs(60);
 
 /// Why an exchange got no answer from an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// It refused the connection.
+    /// The endpoint refused the connection.
     Refused,
-    /// No way leads to it: no route, no address of its family on this machine, a firewall.
+    /// No route, no address of its family on this machine, or a firewall.
     Unreachable,
-    /// It did not take the connection within `connect_timeout_secs`.
+    /// The endpoint did not accept the connection within `connect_timeout_secs`.
     ConnectTimeout,
-    /// It closed or reset the connection before its answer was there.
+    /// The endpoint closed or reset the connection before its answer was complete.
     Closed,
-    /// It answered something that is not HTTP, or that is not allowed.
+    /// The answer is not HTTP, or is not allowed.
     NotHttp,
-    /// It did not answer within `timeout_secs`.
+    /// No answer within `timeout_secs`.
     NoAnswer,
 }
 
 impl Failure {
-    /// No connection came about: nothing was sent.
+    /// No connection was established: nothing was sent.
     pub const fn is_connecting(self) -> bool {
         matches!(self, Self::Refused | Self::Unreachable | Self::ConnectTimeout)
     }
 
-    /// One word, as the access line has it.
+    /// One word, for the access log line.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Refused => "refused",
@@ -57,7 +59,7 @@ impl Failure {
         }
     }
 
-    /// As the operator is told.
+    /// The text for the operator.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Refused => "connection refused",
@@ -70,12 +72,12 @@ impl Failure {
     }
 }
 
-/// Whether an endpoint can be tried.
+/// Whether an endpoint may be tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// It is up.
     Up,
-    /// It is out, its pause is over: one exchange may try it, by [`Health::claim`].
+    /// It is out, and its pause is over: one exchange may try it, by [`Health::claim`].
     Due,
     /// It is out.
     Out,
@@ -89,14 +91,15 @@ pub enum Admission {
     Regular,
     /// The endpoint is out, and this exchange is its trial.
     Trial,
-    /// The endpoint is out, and so is every other one.
+    /// The endpoint is out, and so are all others.
     Forced,
 }
 
-/// The state, taken apart. `pause` 0: up, with `fails` failures in a row. Else out, for the `pause`-th pause, until `until_us`.
+/// The unpacked state. `pause` 0: up, after `fails` failures in a row. Else out, in the `pause`-th pause,
+/// until `until_us`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct State {
-    /// Microseconds of the process clock; 52 bits, which are 142 years.
+    /// Microseconds of the process clock; 52 bits, which last 142 years.
     until_us: u64,
     pause: u8,
     fails: u8,
@@ -152,19 +155,19 @@ fn pause_of(number: u8) -> Duration {
     Duration::from_secs(*secs.unwrap_or(&60))
 }
 
-/// The health of one endpoint, shared by all workers. Written only where something fails, and where an endpoint that failed
-/// answers again.
+/// The health of one endpoint, shared by all workers. Written only on a failure, and on the first answer
+/// after one.
 #[derive(Debug, Default)]
 pub struct Health(AtomicU64);
 
 impl Health {
-    /// It is up, and nothing failed since it last answered. One relaxed load, because every request asks.
+    /// It is up, without a failure since its last answer. One relaxed load, because every request reads it.
     #[inline]
     pub fn is_clean(&self) -> bool {
         self.0.load(Ordering::Relaxed) == 0
     }
 
-    /// Whether it can be tried at `now`.
+    /// Whether it may be tried at `now`.
     pub fn standing(&self, now: Tick) -> Standing {
         State::unpack(self.0.load(Ordering::Relaxed)).standing(now)
     }
@@ -174,18 +177,19 @@ impl Health {
         self.change(|state| state.after_claim(now)).is_some()
     }
 
-    /// Ends a trial that showed nothing, because its client went away, for example: the next exchange may try.
+    /// Ends a trial without a result, for example because its client left: the next exchange may try.
     pub fn give_back(&self, now: Tick) {
         self.change(|state| Some(state.after_give_back(now)));
     }
 
-    /// An exchange that was sent there by `admission` failed. Says for how long that takes the endpoint out, if it was up.
+    /// An exchange sent with `admission` failed. If that takes the endpoint out of service, returns for how
+    /// long.
     pub fn failed(&self, failure: Failure, admission: Admission, now: Tick) -> Option<Duration> {
         let (before, after) = self.change(|state| Some(state.after_failure(failure, admission, now)))?;
         (before.pause == 0 && after.pause > 0).then(|| pause_of(after.pause))
     }
 
-    /// It answered an exchange that was sent there by `admission`. True: it was out, and is back.
+    /// The endpoint answered an exchange sent with `admission`. True: it was out, and is up again.
     pub fn succeeded(&self, admission: Admission) -> bool {
         if self.is_clean() {
             return false;
@@ -194,7 +198,7 @@ impl Health {
         changed.is_some_and(|(before, after)| before.pause > 0 && after.pause == 0)
     }
 
-    /// Applies a transition; the states before and after, where it took place.
+    /// Applies a transition; returns the states before and after, if it took place.
     fn change(&self, transition: impl Fn(State) -> Option<State>) -> Option<(State, State)> {
         let next = |word| transition(State::unpack(word)).map(State::pack);
         let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;

@@ -1,15 +1,16 @@
 //! Hosts and path prefixes in one flat hash table.
 //!
-//! An entry leads from a node by a label to what is known there. Three nodes are there from the start: one that all exact hosts
-//! leave from, one for the names of wildcards, and the node of any-host routes. Each host is a node, and from it leave its
-//! prefixes, each as a whole. A host knows at which depths its prefixes end (a prefix of three elements ends at depth 3), and a
-//! look-up asks for the front of the path at these depths alone: mostly one, so that a look-up is two probes, and does not grow
-//! with the number of routes.
+//! An entry leads from a node, by a label, to another node. Three nodes exist from the start: the root of
+//! exact hosts, the root of wildcard names, and the node of any-host routes. Each host is a node; its
+//! prefixes leave from there, each as one label. A host knows the depths at which its prefixes end (a prefix
+//! of three elements ends at depth 3), and a lookup tries the front of the path at these depths only: mostly
+//! one, so that a lookup is two probes and does not grow with the number of routes.
 //!
-//! Three choices make a probe wait for the memory of a large table once, and let the processor fetch what comes next meanwhile: an
-//! entry stands in one line with its label inside, and what is found there in the next; no two entries want the same slot
-//! ([`super::displace`]); and the hash of an entry is made from labels alone, so that no address depends on what an earlier slot
-//! holds. Never allocates in a look-up, and never asks what it holds.
+//! Three choices let a probe wait for the memory of a large table only once, while the processor fetches what
+//! comes next: an entry is one cache line with its label inside, and its value is in the next line; no two
+//! entries want the same slot ([`super::perfect_hash`]); and the hash of an entry depends on labels alone, so
+//! that no address depends on the content of an earlier slot. A lookup never allocates and never reads a
+//! value.
 
 use super::pattern::{HostPattern, PathPrefix, with_normal_host};
 use super::perfect_hash::PerfectHash;
@@ -18,19 +19,21 @@ use memchr::{memchr, memchr_iter};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 
-/// Stands for "nothing" and "no node": tables hold fewer than 2^32 routes and entries.
+/// Means "no value" and "no node": tables hold fewer than 2^32 routes and entries.
 const NONE: u32 = u32::MAX;
-/// Labels up to this many octets stand in their slot; so an entry fits into 64 octets, one cache line.
+/// Labels of at most this many octets are stored in their slot, so that an entry fits into 64 octets, one
+/// cache line.
 const INLINE_BYTES: usize = 46;
 
-/// At which depths prefixes end: bit 0 is depth 1. The last bit is of its own depth and all further ones.
+/// The depths at which prefixes end: bit 0 is depth 1. The last bit stands for its own depth and all greater
+/// ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Depths(u32);
 
 impl Depths {
     const NONE: Self = Self(0);
 
-    /// Takes a depth in, which is 1 or more.
+    /// Adds a depth, 1 or more.
     fn add(&mut self, depth: u32) {
         self.0 |= 1 << (depth.min(u32::BITS) - 1);
     }
@@ -39,9 +42,9 @@ impl Depths {
         self.0 >> (depth.min(u32::BITS) - 1) & 1 == 1
     }
 
-    /// Is there one beyond `depth`?
+    /// Whether there is a depth greater than `depth`.
     fn go_beyond(self, depth: u32) -> bool {
-        // The last bit stands for all further ones.
+        // The last bit stands for all greater depths.
         self.0 >> depth.min(u32::BITS - 1) != 0
     }
 }
@@ -51,25 +54,26 @@ impl Depths {
 struct Place {
     hash: u64,
     node: u32,
-    /// Whose host and prefix end here, or `NONE`: while the index grows, its number; then, where it stands.
+    /// The value whose host and prefix end here, or `NONE`: its number while the index is built, then its
+    /// place.
     value: u32,
-    /// Of what leaves from here; of the nodes that hosts leave from, depth 1 where there are any.
+    /// The depths of the prefixes that leave from here; at the roots of hosts, depth 1 if there are hosts.
     depths: Depths,
 }
 
 impl Place {
-    /// A node with nothing in it.
+    /// An empty node.
     const fn new(hash: u64, node: u32) -> Self {
         Self { hash, node, value: NONE, depths: Depths::NONE }
     }
 
-    /// Nothing leaves from here, so that no probe is needed to know.
+    /// Nothing leaves from here, which saves a probe.
     fn is_leaf(self) -> bool {
         self.depths == Depths::NONE
     }
 }
 
-/// The three first nodes: of exact hosts, of the names of wildcards, of any-host routes.
+/// The first three nodes: the roots of exact hosts and of wildcard names, and the node of any-host routes.
 const ROOTS: [u32; 3] = [0, 1, 2];
 
 #[derive(Debug)]
@@ -78,12 +82,12 @@ enum Label {
     Boxed(Box<[u8]>),
 }
 
-/// One entry, and what stands there. A value of one cache line lies in the line beside that of the entry, and in the same page.
+/// One entry and its value. A value of one cache line is in the line next to its entry, in the same page.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Slot<V> {
     label: Label,
-    /// The node that it leaves; `NONE`: the slot is free.
+    /// The node that the entry leaves; `NONE`: the slot is free.
     parent: u32,
     node: u32,
     depths: Depths,
@@ -94,14 +98,14 @@ struct Slot<V> {
 #[derive(Debug)]
 pub(super) struct Index<V> {
     slots: Box<[Slot<V>]>,
-    /// Values that no entry leads to: of any host and path, and those that are never found.
+    /// Values without an entry: those for any host and path, and those that are never found.
     others: Vec<V>,
-    /// Which slot an entry stands in.
+    /// The slot of each entry.
     places: PerfectHash,
     exact: Place,
     wildcard: Place,
     any: Place,
-    /// Labels of the longest wildcard: longer ends of a host are not looked up.
+    /// Labels of the longest wildcard: longer suffixes of a host are not looked up.
     wildcard_labels_max: usize,
     /// Octets of the longest prefix, without its first slash: longer fronts of a path are not looked up.
     prefix_bytes_max: usize,
@@ -128,8 +132,8 @@ impl Label {
 }
 
 impl<V> Index<V> {
-    /// Compiles what is to be found under these patterns, and says where each stands, in their order. Of two with the same host
-    /// and prefix the first is found.
+    /// Compiles an index of the values under these patterns; also returns the place of each, in their order.
+    /// Of two values with the same host and prefix, the first is found.
     pub(super) fn compile(patterns: &[(&HostPattern, &PathPrefix)], values: Vec<V>) -> (Self, Vec<u32>) {
         let mut seed = 0;
         let (build, places) = loop {
@@ -145,7 +149,7 @@ impl<V> Index<V> {
         build.finish(places, values)
     }
 
-    /// What stands there, if there is such a place.
+    /// The value at that place, if the place exists.
     pub(super) fn get(&self, place: u32) -> Option<&V> {
         let place = place as usize;
         match self.slots.get(place) {
@@ -154,7 +158,7 @@ impl<V> Index<V> {
         }
     }
 
-    /// Where that stands what takes a request; see `Table::find`.
+    /// The place of the value that matches a request; see `Table::find`.
     pub(super) fn find(&self, host: Option<&[u8]>, path: &[u8]) -> Option<u32> {
         if self.exact.is_leaf() && self.wildcard.is_leaf() {
             return self.longest_prefix(self.any, path);
@@ -164,13 +168,13 @@ impl<V> Index<V> {
         })
     }
 
-    /// Among the routes that name `host`, exactly or by a wildcard.
+    /// Searches the routes that name `host`, exactly or by a wildcard.
     fn find_named(&self, host: &[u8], path: &[u8]) -> Option<u32> {
         let exact = self.step(self.exact, host).and_then(|place| self.longest_prefix(place, path));
         if exact.is_some() || self.wildcard.is_leaf() {
             return exact;
         }
-        // The longest wildcard leaves the fewest labels to its star, so that the ends of the host are tried from the left.
+        // The longest wildcard leaves the fewest labels to its star: try suffixes of the host from the left.
         let mut labels = memchr_iter(b'.', host).count();
         for dot in memchr_iter(b'.', host) {
             if dot > 0
@@ -185,7 +189,8 @@ impl<V> Index<V> {
         None
     }
 
-    /// Asks for the fronts of `path` that end where a prefix of this host does; the last one found is the longest.
+    /// Looks up the fronts of `path` that end at the depth of a prefix of this host; the last one found is
+    /// the longest.
     fn longest_prefix(&self, at: Place, path: &[u8]) -> Option<u32> {
         let mut found = at.value;
         if !at.is_leaf()
@@ -212,12 +217,12 @@ impl<V> Index<V> {
         (found != NONE).then_some(found)
     }
 
-    /// Looks for one entry.
+    /// Looks up one entry.
     fn step(&self, from: Place, label: &[u8]) -> Option<Place> {
         let hash = hash_entry(from.hash, label);
         let place = self.places.of(hash);
         let slot = self.slots.get(place as usize)?;
-        // Its other line is asked for whatever the first says, so that both are on their way together.
+        // Read the second line whatever the first contains, so that both are fetched at the same time.
         let value = if slot.value.is_some() { place } else { NONE };
         (slot.parent == from.node && slot.label.octets() == label).then_some(Place {
             hash,
@@ -228,17 +233,18 @@ impl<V> Index<V> {
     }
 }
 
-/// The hash of an entry. Labels come from the file and requests add none, so that a fixed seed gives no one a handle.
+/// The hash of an entry. Labels come from the file and requests add none, so that a fixed seed gives an
+/// attacker no handle.
 fn hash_entry(before: u64, label: &[u8]) -> u64 {
     let mut hasher = FixedState::with_seed(before).build_hasher();
     hasher.write(label);
     hasher.finish()
 }
 
-/// The index as it grows.
+/// The index under construction.
 struct Build<'a> {
     entries: HashMap<(u32, &'a [u8]), Place, FixedState>,
-    /// The three first nodes.
+    /// The first three nodes.
     roots: [Place; 3],
     nodes: u32,
     wildcard_labels_max: usize,
@@ -246,7 +252,7 @@ struct Build<'a> {
 }
 
 impl<'a> Build<'a> {
-    /// A seed makes all hashes others.
+    /// Each seed gives other hashes.
     fn new(seed: u64) -> Self {
         let roots = ROOTS.map(|node| Place::new(seed * ROOTS.len() as u64 + u64::from(node) + 1, node));
         Self { entries: HashMap::default(), roots, nodes: 3, wildcard_labels_max: 0, prefix_bytes_max: 0 }
@@ -285,12 +291,12 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// `None`: these hashes cannot be told apart.
+    /// `None`: no perfect hash was found for these hashes.
     fn places(&self) -> Option<PerfectHash> {
         PerfectHash::find(self.entries.values().map(|place| place.hash).collect())
     }
 
-    /// Puts each value where it is found, and says where that is.
+    /// Puts each value into its place; also returns the places.
     fn finish<V>(self, places: PerfectHash, values: Vec<V>) -> (Index<V>, Vec<u32>) {
         let mut left: Vec<_> = values.into_iter().map(Some).collect();
         let mut stand_at = vec![NONE; left.len()];

@@ -1,4 +1,5 @@
-//! Which backend takes a request: host and path patterns, the compiled table, pools and balancing. Pure: no socket, no clock.
+//! The route of a request and its backend: host and path patterns, the compiled table, pools and balancing.
+//! Pure: no socket, no clock.
 
 pub mod backend;
 pub mod balance;

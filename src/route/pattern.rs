@@ -1,39 +1,41 @@
-//! Host patterns and path prefixes as a file names them, and what each of them takes.
+//! Host patterns and path prefixes as a file spells them, and what each of them matches.
 //!
-//! Owns the spelling: what a file may write, how it is normalised, and how a request's host is brought to the same spelling.
-//! Never decodes or rewrites a path: elements are compared byte by byte (RFC 3986 section 6 equivalences are not applied).
+//! Owns the spelling: what a file may contain, how it is normalised, and how a request's host is normalised
+//! likewise. Never decodes or rewrites a path: elements are compared octet by octet (RFC 3986 section 6
+//! equivalences are not applied).
 
 use std::fmt;
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Longest host that can match a name, octets; RFC 1035 section 2.3.4. A longer one is taken by any-host routes alone.
+/// The longest host that can match a name, in octets; RFC 1035 section 2.3.4. Only any-host routes match a
+/// longer one.
 pub const HOST_BYTES_MAX: usize = 255;
-/// Longest label of a name, octets; RFC 1035 section 2.3.4.
+/// The longest label of a name, in octets; RFC 1035 section 2.3.4.
 const LABEL_BYTES_MAX: usize = 63;
 
-/// Which hosts a route takes.
+/// The hosts that a route matches.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum HostPattern {
-    /// One name or address, lower case; an IPv6 address in its brackets.
+    /// One name or address, in lower case; an IPv6 address in brackets.
     Exact(String),
-    /// `*.example.com`: holds `example.com`, lower case; one or more labels stand before it.
+    /// `*.example.com`, held as `example.com` in lower case; one or more labels precede it.
     Wildcard(String),
     /// `*`: any host, and requests without one.
     Any,
 }
 
-/// A path prefix, matched by whole elements: `/api` takes `/api`, `/api/` and `/api/x`, not `/apix`.
+/// A path prefix, matched by whole elements: `/api` matches `/api`, `/api/` and `/api/x`, not `/apix`.
 ///
 /// Held without a trailing slash; empty for `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PathPrefix(String);
 
 impl HostPattern {
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// What is wrong with it, in words for the user.
+    /// What is wrong with it, as a message for the user.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text == "*" {
             return Ok(Self::Any);
@@ -48,7 +50,7 @@ impl HostPattern {
         parse_host(text).map(Self::Exact)
     }
 
-    /// Does it take a request for `host` (without port, any case; `None`: the request names none)?
+    /// Whether it matches a request for `host` (without port, any case; `None`: the request names none).
     ///
     /// This is the rule for one pattern; a table finds the same by hash.
     pub fn takes(&self, host: Option<&[u8]>) -> bool {
@@ -63,7 +65,7 @@ impl HostPattern {
         })
     }
 
-    /// How exact it is: a greater number goes before a smaller one among patterns that take the same host.
+    /// The specificity: among patterns that match the same host, the greater number has precedence.
     pub fn exactness(&self) -> usize {
         match self {
             Self::Any => 0,
@@ -84,10 +86,10 @@ impl fmt::Display for HostPattern {
 }
 
 impl PathPrefix {
-    /// Reads a prefix.
+    /// Parses a prefix.
     ///
     /// # Errors
-    /// What is wrong with it, in words for the user.
+    /// What is wrong with it, as a message for the user.
     pub fn parse(text: &str) -> Result<Self, String> {
         if !text.starts_with('/') {
             return Err(format!("a path prefix starts with `/`: did you mean `/{text}`?"));
@@ -112,7 +114,8 @@ impl PathPrefix {
                 "`*` is no wildcard here: a prefix takes all paths below it already, so write `{prefix}`"
             ));
         }
-        // One slash at the end says nothing, for `/api` takes `/api/` too. Two would be an empty element, or a slip.
+        // A final slash has no meaning, because `/api` matches `/api/` too. Two would be an empty element, or
+        // a slip.
         let held = text.strip_suffix('/').unwrap_or(text);
         if held.ends_with('/') {
             return Err("a path prefix does not end in `//`".to_owned());
@@ -120,12 +123,12 @@ impl PathPrefix {
         Ok(Self(held.to_owned()))
     }
 
-    /// As it is matched: without a trailing slash, empty for `/`.
+    /// The text that is matched: without a trailing slash, empty for `/`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Does it take `path` (without query)?
+    /// Whether it matches `path` (without query).
     ///
     /// This is the rule for one prefix; a table finds the same by its index.
     pub fn takes(&self, path: &[u8]) -> bool {
@@ -140,8 +143,9 @@ impl fmt::Display for PathPrefix {
     }
 }
 
-/// Brings the host of a request to the spelling of patterns (lower case, no trailing dot, the one text of an IPv6 address)
-/// and hands it to `then`; `None` where no name can match it. Works on the stack: this runs once a request.
+/// Normalises the host of a request to the spelling of patterns (lower case, no trailing dot, the canonical
+/// text of an IPv6 address) and passes it to `then`; `None` if no name can match it. Works on the stack,
+/// because it runs once a request.
 pub(super) fn with_normal_host<R>(host: Option<&[u8]>, then: impl FnOnce(Option<&[u8]>) -> R) -> R {
     let Some(host) = host else { return then(None) };
     let host = host.strip_suffix(b".").unwrap_or(host);
@@ -156,10 +160,10 @@ pub(super) fn with_normal_host<R>(host: Option<&[u8]>, then: impl FnOnce(Option<
     then(Some(&buffer[..length]))
 }
 
-/// Writes `host` (at most `HOST_BYTES_MAX` octets) into `buffer` as patterns spell it, and returns its length.
+/// Writes the normalised `host` (at most `HOST_BYTES_MAX` octets) into `buffer` and returns its length.
 #[cold]
 fn fold(host: &[u8], buffer: &mut [u8; HOST_BYTES_MAX]) -> usize {
-    // Without this `[0:0:0:0:0:0:0:1]` would go round a route for `[::1]`.
+    // Without this, `[0:0:0:0:0:0:0:1]` would bypass a route for `[::1]`.
     if let Some(address) = ipv6_in_brackets(host) {
         let mut rest = &mut buffer[..];
         // The longest text of an address has 39 octets, so that this write cannot fail.
@@ -179,7 +183,7 @@ fn ipv6_in_brackets(host: &[u8]) -> Option<Ipv6Addr> {
     std::str::from_utf8(inner).ok()?.parse().ok()
 }
 
-/// Reads a name or an address as a file writes it: lower-cased, without a trailing dot, an IPv6 address in its brackets.
+/// Parses a name or an address of a file: lower case, without a trailing dot, an IPv6 address in brackets.
 pub(super) fn parse_host(text: &str) -> Result<String, String> {
     if text.starts_with('[') {
         return match ipv6_in_brackets(text.as_bytes()) {
@@ -210,7 +214,7 @@ fn port_words() -> String {
     "a host stands without its port: the port that a request names is ignored".to_owned()
 }
 
-/// Finds the slips that have a better answer than "bad octet".
+/// Detects slips that deserve a better message than "bad octet".
 fn refuse_other_kinds(text: &str) -> Result<(), String> {
     if text.contains("://") {
         return Err("a host stands alone, without a scheme such as `http://`".to_owned());

@@ -1,6 +1,6 @@
 //! The policy of a request: the limits and timeouts that its route sets, over those of the server.
 //!
-//! A route without settings of its own has none: its requests go by the server's, and pay nothing.
+//! A route without settings has no policy: its requests use the server's, at no cost.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ pub const RETRIES_MAX: u32 = 3;
 /// Limits and timeouts of one exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// The longest wait for the next bytes of a peer, once a request is under way.
+    /// The longest wait for the next octets of a peer, once a request is under way.
     pub timeout: Duration,
-    /// Connecting to a backend.
+    /// The time to connect to a backend.
     pub connect_timeout: Duration,
-    /// A tunnel in which nothing moves.
+    /// The longest time without octets in a tunnel.
     pub tunnel_timeout: Duration,
-    /// Longest request content, octets; [`u64::MAX`]: no limit.
+    /// The longest request content, in octets; [`u64::MAX`]: no limit.
     pub body_bytes_max: u64,
     /// Further tries of a request whose backend failed.
     pub retries_max: u32,
 }
 
-/// What a route sets by itself.
+/// The settings of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct RoutePolicy {
     /// `timeout_secs`.
@@ -38,7 +38,7 @@ pub struct RoutePolicy {
 }
 
 impl Default for Policy {
-    /// What a file that names none of them gets.
+    /// The defaults of a file that sets none of them.
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(30),
@@ -51,11 +51,11 @@ impl Default for Policy {
 }
 
 impl RoutePolicy {
-    /// The policy of a request that takes the route: what the route leaves open is the server's.
+    /// The policy of a request on the route: the route's settings, else the server's.
     #[must_use]
     pub fn over(&self, server: &Policy) -> Policy {
         let timeout = self.timeout.unwrap_or(server.timeout);
-        // As in `[server]`: nobody waits longer to connect than for an answer, unless the file says so.
+        // As in `[server]`: by default, connecting has no longer timeout than the answer.
         let connect_default =
             if self.timeout.is_some() { server.connect_timeout.min(timeout) } else { server.connect_timeout };
         Policy {

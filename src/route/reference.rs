@@ -1,5 +1,6 @@
-//! What tests hold the table against: the rules of matching said a second time, as plainly as can be, and the source of
-//! pseudo-random tables and requests. Shares no code with what it checks but the reading of patterns.
+//! The reference for tests of the table: the rules of matching, written a second time as plainly as possible,
+//! and the source of pseudo-random tables and requests. Shares no code with the table but the parsing of
+//! patterns.
 
 use super::pattern::{HostPattern, PathPrefix};
 use super::spec::{BackendAddress, BackendSpec, Balancing, RouteSpec};
@@ -51,7 +52,7 @@ pub(super) fn table(routes: &[(&str, &str, &str)]) -> Table {
     Table::compile(&specs, None)
 }
 
-/// Does the host match? Said over lists of labels.
+/// Whether the host matches, by lists of labels.
 pub(super) fn host_matches(pattern: &str, host: Option<&str>) -> bool {
     if pattern == "*" {
         return true;
@@ -69,14 +70,14 @@ pub(super) fn host_matches(pattern: &str, host: Option<&str>) -> bool {
     }
 }
 
-/// Does the prefix match? Said over lists of elements.
+/// Whether the prefix matches, by lists of elements.
 pub(super) fn prefix_matches(prefix: &str, path: &str) -> bool {
     let wanted: Vec<_> = prefix.split('/').skip(1).filter(|_| prefix != "/").collect();
     let elements: Vec<_> = path.split('/').skip(1).collect();
     wanted.is_empty() || (path.starts_with('/') && elements.starts_with(&wanted))
 }
 
-/// How exact a host is: kind, then length.
+/// The specificity of a host: kind, then length.
 pub(super) fn rank(pattern: &str) -> (u8, usize) {
     match pattern {
         "*" => (0, 0),
@@ -85,7 +86,7 @@ pub(super) fn rank(pattern: &str) -> (u8, usize) {
     }
 }
 
-/// The index of the route that takes the request, by trying all.
+/// The index of the matching route, by trying all.
 pub(super) fn reference(specs: &[RouteSpec], host: Option<&str>, path: &str) -> Option<usize> {
     (0..specs.len())
         .filter(|&index| host_matches(&specs[index].host.to_string(), host))
@@ -96,7 +97,7 @@ pub(super) fn reference(specs: &[RouteSpec], host: Option<&str>, path: &str) -> 
         })
 }
 
-/// Up to thirty routes over few labels and elements, so that many of them meet.
+/// Up to thirty routes over few labels and elements, so that many of them overlap.
 pub(super) fn random_specs(random: &mut Random) -> Vec<RouteSpec> {
     let mut seen = HashSet::new();
     let mut specs = Vec::new();
@@ -118,7 +119,7 @@ pub(super) fn random_specs(random: &mut Random) -> Vec<RouteSpec> {
     specs
 }
 
-/// A host (or none) and a path over the same labels and elements, and some that stand in no table.
+/// A host (or none) and a path over the same labels and elements, and some that are in no table.
 pub(super) fn random_request(random: &mut Random) -> (Option<String>, String) {
     let labels: Vec<_> =
         (0..=random.below(5)).map(|_| random.pick(&["a", "b", "cc", "A", "Cc", "d", ""])).collect();

@@ -1,6 +1,6 @@
-//! What a route is told to be, before it is compiled: the input of `table::Table::compile`.
+//! The specification of a route before compilation: the input of `table::Table::compile`.
 //!
-//! Owns the reading of a backend's URL. Never resolves a name.
+//! Owns the parsing of a backend's URL. Never resolves a name.
 
 use super::pattern::{HostPattern, PathPrefix, parse_host};
 use super::policy::RoutePolicy;
@@ -14,15 +14,15 @@ use std::sync::Arc;
 pub struct RouteSpec {
     /// Unique among the routes.
     pub name: String,
-    /// Which hosts it takes.
+    /// The hosts that it matches.
     pub host: HostPattern,
-    /// Which paths it takes.
+    /// The paths that it matches.
     pub path_prefix: PathPrefix,
-    /// Takes the prefix off before forwarding.
+    /// Whether the prefix is removed before forwarding.
     pub strip_prefix: bool,
-    /// How a backend is chosen.
+    /// The way of balancing.
     pub balancing: Balancing,
-    /// Limits and timeouts of its own; `None`: it sets none.
+    /// Its own limits and timeouts; `None`: it sets none.
     pub policy: Option<Arc<RoutePolicy>>,
     /// One or more.
     pub backends: Vec<BackendSpec>,
@@ -31,43 +31,43 @@ pub struct RouteSpec {
 /// How a pool chooses among its backends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Balancing {
-    /// In turns, by weight, each worker for itself.
+    /// Round robin by weight, in each worker separately.
     #[default]
     RoundRobin,
     /// The backend with the fewest exchanges under way, by weight, over all workers.
     LeastConnections,
-    /// By chance, by weight.
+    /// At random, by weight.
     Random,
 }
 
 /// One backend of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackendSpec {
-    /// Where it is.
+    /// Its address.
     pub address: BackendAddress,
-    /// Its share, 1 to 65535.
+    /// Its weight, 1 to 65535.
     pub weight: u16,
 }
 
-/// Where a backend is: `http://host:port`, or `unix:/path`.
+/// The address of a backend: `http://host:port`, or `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum BackendAddress {
-    /// By TCP.
+    /// A TCP address.
     Tcp {
         /// A name or an address (an IPv6 address without its brackets).
         host: String,
-        /// 80 where the URL names none.
+        /// 80 if the URL has none.
         port: u16,
     },
-    /// A Unix socket, by its path.
+    /// The path of a Unix socket.
     Unix(Arc<Path>),
 }
 
 impl BackendAddress {
-    /// Reads `http://host[:port]`, with or without a `/` at its end, or `unix:/path`.
+    /// Parses `http://host[:port]`, with or without a final `/`, or `unix:/path`.
     ///
     /// # Errors
-    /// What is wrong with it, in words for the user.
+    /// What is wrong with it, as a message for the user.
     pub fn parse_url(url: &str) -> Result<Self, String> {
         if let Some(path) = url.strip_prefix(UNIX_PREFIX) {
             return match Address::unix(path) {
@@ -100,17 +100,17 @@ impl BackendAddress {
         Ok(Self::Tcp { host: bare.unwrap_or(&host).to_owned(), port })
     }
 
-    /// `host:port` as text, the port always with it, an IPv6 address in brackets; or `unix:/path`.
+    /// `host:port` as text, always with the port, an IPv6 address in brackets; or `unix:/path`.
     pub fn authority(&self) -> String {
         match self {
-            // A name never holds a colon.
+            // A name never contains a colon.
             Self::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
             Self::Tcp { host, port } => format!("{host}:{port}"),
             Self::Unix(path) => format!("{UNIX_PREFIX}{}", path.display()),
         }
     }
 
-    /// As `url` has it.
+    /// The value of the key `url`.
     pub fn url(&self) -> String {
         match self {
             Self::Tcp { .. } => format!("http://{}", self.authority()),
@@ -119,7 +119,7 @@ impl BackendAddress {
     }
 }
 
-/// What follows `http://`.
+/// The rest after `http://`.
 fn after_scheme(url: &str) -> Result<&str, String> {
     let Some((scheme, rest)) = url.split_once("://") else {
         if let Ok(address) = Address::unix(url) {
@@ -171,7 +171,7 @@ fn split_port(authority: &str) -> Result<(&str, Option<&str>), String> {
 }
 
 fn parse_port(text: &str) -> Result<u16, String> {
-    // `parse` alone would take a sign.
+    // `parse` alone would accept a sign.
     let digits = text.bytes().all(|octet| octet.is_ascii_digit());
     match text.parse() {
         Ok(port) if digits && port != 0 => Ok(port),

@@ -1,7 +1,8 @@
-//! The compiled table: host by hash, path by the depths at which prefixes of the host end. A look-up does not grow with the number of routes.
+//! The compiled table: hosts by hash, paths by the depths at which a host's prefixes end. A lookup does not
+//! grow with the number of routes.
 //!
-//! Owns the routes of one file and the identity of their backends over reloads. Never changes once compiled, but for the
-//! endpoints inside its backends.
+//! Owns the routes of one file and the identity of their backends across reloads. Never changes once
+//! compiled, except for the endpoints inside its backends.
 
 use super::backend::Backend;
 use super::balance::Pool;
@@ -15,59 +16,59 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-/// Where a route stands in its table. Says nothing of the order of the file.
+/// The place of a route in its table. Independent of the order of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteId(pub u32);
 
-/// One compiled route: what a request needs of it in one cache line, for where there are many routes each request waits for that of
-/// its own.
+/// One compiled route. All that a request needs of it is in one cache line: with many routes, each request
+/// waits for the memory of its own.
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct Route {
-    /// What people know it by.
+    /// Its name and patterns, for human readers.
     pub identity: Box<Identity>,
-    /// Octets taken off the front of a path before it is sent (0 without `strip_prefix`).
+    /// Octets to remove from the front of a path before forwarding (0 without `strip_prefix`).
     pub strip_bytes: usize,
-    /// Limits and timeouts of its own, if it sets any.
+    /// Its own limits and timeouts, if it sets any.
     pub policy: Option<Arc<RoutePolicy>>,
     /// Its backends.
     pub pool: Pool,
 }
 
-/// What names a route: asked for where something is told of it, not on the way of a request.
+/// The name and patterns of a route: needed for messages, not on the path of a request.
 #[derive(Debug)]
 pub struct Identity {
     /// Its name.
     pub name: String,
-    /// Which hosts it takes.
+    /// The hosts that it matches.
     pub host: HostPattern,
-    /// Which paths it takes.
+    /// The paths that it matches.
     pub path_prefix: PathPrefix,
-    /// Its number in the order of the file, from 0.
+    /// Its index in the order of the file, from 0.
     pub number: usize,
 }
 
 /// All routes, compiled. Immutable; published to the workers by a pointer swap.
 #[derive(Debug)]
 pub struct Table {
-    /// The routes too: each beside the entry that leads to it.
+    /// The index with the routes inside, each next to the entry that leads to it.
     index: Index<Route>,
-    /// Where they stand, in the order of the file.
+    /// The places of the routes, in file order.
     ids: Vec<u32>,
-    /// Pools with more than one member, each of which a worker keeps a cursor for.
+    /// The number of pools with more than one member; a worker keeps a cursor for each.
     cursors: u32,
-    /// Each once, by address.
+    /// The backends, one for each address.
     backends: HashMap<BackendAddress, Arc<Backend>, FixedState>,
-    /// What gives their endpoints ids: the same along a chain of tables.
+    /// The source of endpoint ids: the same along a chain of tables.
     endpoint_ids: Arc<EndpointIds>,
 }
 
 impl Table {
-    /// Compiles `specs` (which were checked: names unique, no two with the same host and prefix, each with a backend).
-    /// Backends whose address stands in `previous` are taken over with their endpoints. The same address in several routes is
-    /// one backend.
+    /// Compiles `specs` (already checked: names unique, no two with the same host and prefix, each with a
+    /// backend). A backend whose address is in `previous` is taken over with its endpoints. The same address
+    /// in several routes is one backend.
     ///
-    /// Ids of endpoints are told apart along one chain: `previous` is the table that was published last.
+    /// Endpoint ids are unique along one chain: `previous` must be the table published last.
     pub fn compile(specs: &[RouteSpec], previous: Option<&Table>) -> Self {
         let endpoint_ids = previous.map_or_else(Arc::default, |table| Arc::clone(&table.endpoint_ids));
         let mut backends: HashMap<BackendAddress, Arc<Backend>, FixedState> = HashMap::default();
@@ -112,34 +113,36 @@ impl Table {
         Self { index, ids, cursors, backends, endpoint_ids }
     }
 
-    /// The route that takes a request: most exact host, then longest prefix. `host` without port, any case; `path` without query.
+    /// The route of a request: most specific host, then longest prefix. `host` without port, any case; `path`
+    /// without query.
     ///
-    /// Both must match: where no prefix of the most exact host does, the routes of the next one are asked. Path elements are
-    /// compared byte by byte, nothing is decoded, and an empty element (`//`) is an element.
+    /// Both must match: if no prefix of the most specific host does, the routes of the next host are tried.
+    /// Path elements are compared octet by octet, nothing is decoded, and an empty element (`//`) is an
+    /// element.
     pub fn find(&self, host: Option<&[u8]>, path: &[u8]) -> Option<RouteId> {
         self.index.find(host, path).map(RouteId)
     }
 
-    /// The route with that id. Ids are of this table alone.
+    /// The route with that id. An id is valid in its own table only.
     ///
     /// # Panics
-    /// The id is of another table.
+    /// If the id belongs to another table.
     pub fn route(&self, id: RouteId) -> &Route {
         let Some(route) = self.index.get(id.0) else { panic!("{id:?} is of another table") };
         route
     }
 
-    /// All ids in the order of the file.
+    /// All ids, in file order.
     pub fn ids(&self) -> impl ExactSizeIterator<Item = RouteId> {
         self.ids.iter().map(|&place| RouteId(place))
     }
 
-    /// All routes in the order of the file.
+    /// All routes, in file order.
     pub fn routes(&self) -> impl ExactSizeIterator<Item = &Route> {
         self.ids().map(|id| self.route(id))
     }
 
-    /// This table is in force in place of `previous`: what only that one names is retired, so that workers close its idle
+    /// This table replaces `previous`: retires what only `previous` names, so that workers close those idle
     /// connections and keep no others.
     pub fn retire_others(&self, previous: &Table) {
         for (address, backend) in &previous.backends {
@@ -149,12 +152,12 @@ impl Table {
         }
     }
 
-    /// Changes whenever an endpoint of one of the tables of the chain is retired.
+    /// Changes whenever an endpoint of a table of the chain is retired.
     pub fn endpoints_retired(&self) -> u32 {
         self.endpoint_ids.retired()
     }
 
-    /// How many cursors a worker keeps for it: the numbers in its pools go from 1 to this.
+    /// The number of cursors that a worker keeps for this table: its pools are numbered from 1 to this.
     pub fn cursors(&self) -> usize {
         self.cursors as usize
     }
@@ -332,7 +335,7 @@ mod tests {
         assert_eq!(is_retired(&first), [true, false, true]);
         assert_eq!(is_retired(&second), [false; 2]);
         assert_ne!(second.endpoints_retired(), before, "workers are told");
-        // What comes again is another backend, with other endpoints.
+        // A backend that comes back is another one, with other endpoints.
         let third = of_urls(&["http://127.0.0.1:1"], Some(&second));
         third.retire_others(&second);
         assert_eq!(is_retired(&third), [false]);
