@@ -1,40 +1,42 @@
-//! Exchanges with much to do take turns, so that those with little wait for none of them.
+//! Busy exchanges take turns, so that small exchanges do not wait for them.
 //!
-//! An exchange of which an event tells is served at once, within a small budget. One that exceeds it, or that moved much when it was last
-//! served, goes to a queue instead, and each turn of the worker serves a few of that queue only: then the next poll tells who is
-//! new. So a small request waits for a few hundred microseconds of other clients' content, however many of them there are.
-//! Figures: docs/performance.md.
+//! An exchange with an event is served at once, within a small budget. If it exceeds the budget, or moved
+//! much data when it was last served, it goes to a queue. Each turn of the worker serves only a few exchanges
+//! of the queue; then the next poll reports new events. So a small request waits for a few hundred
+//! microseconds of other clients' content, however many of them there are. Figures: docs/performance.md.
 
 use super::reactor::Worker;
 use crate::base::Key;
 use crate::net::System;
 
-/// What a step costs beside the octets that it writes or drains: a system call takes as long as moving so many. What is read, or filled
-/// into a pipe, counts when it goes on, or is thrown away: no pipe is left full because a turn is over.
+/// Cost of a step in octets, beside the octets that it writes or drains: a system call takes as long as
+/// moving this many. Octets that are read, or filled into a pipe, count when they are written or discarded:
+/// no pipe stays full because a turn is over.
 pub(super) const STEP_COST: usize = 4 * 1024;
 
-/// What a client of which an event tells may spend at once: 24 steps, or fewer with octets. A small exchange takes about ten.
+/// Budget of an exchange that is served because of an event: 24 steps, fewer if octets move. A small exchange
+/// takes about ten.
 pub(super) const EVENT_COST_MAX: usize = 24 * STEP_COST;
 
-/// What a client of the queue may spend before new events are looked for.
+/// Budget of a queued exchange before the next poll.
 const QUEUED_COST_MAX: usize = 256 * 1024;
 
-/// What a client of the queue may spend before the next one is served, over several turns: what belongs to one that was just served is
-/// in the processor's cache.
+/// Budget of a queued exchange, over several turns, before the next one is served: data of the exchange
+/// served last is in the processor's cache.
 const STINT_COST_MAX: usize = 4 * 1024 * 1024;
 
-/// A client that spent so much goes to the queue the next time.
+/// An exchange that cost this much is queued the next time.
 pub(super) const BUSY_COST: usize = 64 * 1024;
 
-/// What all clients of the queue may spend in one turn, if those of events did not spend more: then as much as they did, so that
-/// neither starve the others, ...
+/// Budget of all queued exchanges in one turn. If exchanges with events cost more in this turn, the queue
+/// gets as much as they did, so that neither group starves, ...
 const TURN_COST: usize = 1024 * 1024;
 
-/// ... but no more than this, so that those who come meanwhile are not kept waiting.
+/// ... but at most this much, so that new events do not wait long.
 const TURN_COST_MAX: usize = 4 * TURN_COST;
 
 impl<S: System> Worker<S> {
-    /// An event told of an end of an exchange, or its time to gather is over.
+    /// Serves an exchange that has an event or whose low-water wait is over.
     pub(super) fn serve(&mut self, key: Key) {
         let Some(active) = self.exchanges.get_mut(key) else { return };
         if active.is_busy {
@@ -46,7 +48,7 @@ impl<S: System> Worker<S> {
         }
     }
 
-    /// Serves exchanges of the queue, those first that wait longest.
+    /// Serves queued exchanges, longest wait first.
     pub(super) fn serve_queue(&mut self) {
         let mut left = std::mem::take(&mut self.event_cost).clamp(TURN_COST, TURN_COST_MAX);
         while left > 0

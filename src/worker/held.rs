@@ -1,31 +1,31 @@
-//! What a worker holds at a moment, counted: for who checks that it stays within bounds.
+//! Counts of the objects that a worker holds, for checks of its bounds.
 
 use super::Worker;
 use crate::net::System;
 
-/// Counts of what a worker holds.
+/// Counts of the objects that a worker holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
-    /// Listeners, those that are about to close among them.
+    /// Listeners, including those that are closing.
     pub listeners: usize,
     /// Client connections.
     pub clients: usize,
-    /// Exchanges under way.
+    /// Active exchanges.
     pub exchanges: usize,
-    /// Backend connections, those at rest among them.
+    /// Backend connections, including idle ones.
     pub links: usize,
     /// Entries of the timer wheel that have an owner.
     pub timers: usize,
-    /// Exchanges that wait for their next turn.
+    /// Exchanges in the queue of busy exchanges.
     pub queued: usize,
-    /// Exchanges that wait for much.
+    /// Exchanges in a low-water wait.
     pub low_water_waits: usize,
     /// Large buffers in use.
     pub large_buffers: usize,
 }
 
 impl<S: System> Worker<S> {
-    /// What it holds now. It walks through everything: nothing for the way of a request.
+    /// Counts the objects. Walks the whole worker, so it is not for the path of a request.
     pub fn held(&self) -> Held {
         Held {
             listeners: self.listeners.len(),
@@ -39,7 +39,7 @@ impl<S: System> Worker<S> {
         }
     }
 
-    /// The system that it was given.
+    /// The system that the worker was given.
     pub fn system(&mut self) -> &mut S {
         &mut self.resources.system
     }

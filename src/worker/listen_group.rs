@@ -1,4 +1,5 @@
-//! Where a worker listens, and how that changes while it runs: sockets are bound by another thread and handed over in order.
+//! The addresses that a worker listens on, and how they change at run time: another thread binds sockets and
+//! sends them in order.
 
 use crate::base::Address;
 use crate::net;
@@ -7,27 +8,27 @@ use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Orders that wait for one worker. Each is a reload, and a worker takes them at its next turn: one that has so many waiting is
-/// stuck.
+/// Orders queued for one worker. Each is one reload, and a worker takes all of them in its next turn: a full
+/// queue means that the worker is stuck.
 const ORDERS_MAX: usize = 64;
 
 /// An address that the process listens on. It lives until the last worker has closed its socket there.
 #[derive(Debug)]
 pub struct ListenGroup {
-    /// No other place of this process has it.
+    /// Unique in this process.
     pub number: u32,
-    /// The address, with the port that it was given.
+    /// The address, with its actual port.
     pub address: Address,
     owner: AtomicU8,
 }
 
 impl ListenGroup {
-    /// A place that sockets are bound at.
+    /// A listen group for sockets bound to `address`.
     pub fn new(number: u32, address: Address, owner: Ownership) -> Self {
         Self { number, address, owner: AtomicU8::new(owner as u8) }
     }
 
-    /// Who has its sockets.
+    /// Current owner of its sockets.
     pub fn owner(&self) -> Ownership {
         match self.owner.load(Ordering::Acquire) {
             0 => Ownership::Exclusive,
@@ -36,40 +37,41 @@ impl ListenGroup {
         }
     }
 
-    /// Its sockets are another process's from now on.
+    /// Marks its sockets as owned by another process.
     pub fn hand_over(&self) {
         self.owner.store(Ownership::HandedOver as u8, Ordering::Release);
     }
 }
 
-/// Who has a socket.
+/// Owner of a listening socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ownership {
     /// This process alone.
     Exclusive,
-    /// All workers, and maybe the process that handed it down: who waits there may be served by a later one.
+    /// All workers, and perhaps the process that passed the socket: a later process may serve the accept
+    /// queue.
     Shared,
-    /// A process that has taken this one's place, and accepts who waits there.
+    /// A process that replaced this one and now accepts from the queue.
     HandedOver,
 }
 
-/// A worker's own socket at a place, bound and listening.
+/// A worker's socket of a listen group, bound and listening.
 #[derive(Debug)]
 pub struct Bound<L = net::Listener> {
     /// The socket.
     pub socket: L,
-    /// Its place.
+    /// Its listen group.
     pub group: Arc<ListenGroup>,
 }
 
-/// What one reload changes about where a worker listens.
+/// Changes of one reload to the listeners of a worker.
 #[derive(Debug)]
 pub struct ListenChange<L = net::Listener> {
     /// Sockets to accept from.
     pub listen: Vec<Bound<L>>,
-    /// Places to leave, by number, once nobody waits there any more.
+    /// Numbers of the groups to close, each as soon as its accept queue is empty.
     pub close: Vec<u32>,
-    /// It is dropped when the worker goes by the version that the change came with.
+    /// Dropped when the worker uses the version of this change.
     pub taken: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -79,8 +81,8 @@ impl<L> Default for ListenChange<L> {
     }
 }
 
-/// The way of orders to one worker. One thread puts them in; the worker looks when a new version is published, so that nothing
-/// is looked at on the way of a request.
+/// Queue of orders to one worker, with one sender. The worker reads it when a new version is published, so
+/// that a request costs no check.
 #[derive(Debug)]
 pub struct Mailbox<L = net::Listener>(Arc<ArrayQueue<ListenChange<L>>>);
 
@@ -97,7 +99,7 @@ impl<L> Default for Mailbox<L> {
 }
 
 impl<L> Mailbox<L> {
-    /// Is there room for another order?
+    /// Whether there is room for another order.
     pub fn has_room(&self) -> bool {
         !self.0.is_full()
     }
@@ -105,7 +107,7 @@ impl<L> Mailbox<L> {
     /// Adds an order.
     ///
     /// # Errors
-    /// The order comes back where there is no room.
+    /// The queue is full: the order is returned.
     pub fn put(&self, listen_change: ListenChange<L>) -> Result<(), ListenChange<L>> {
         self.0.push(listen_change)
     }

@@ -1,4 +1,5 @@
-//! What workers share with the threads that steer them: the published table and settings, the phase, the count of clients.
+//! State shared by workers and control threads: the snapshot in force, the phase, the number of client
+//! connections.
 
 use crate::exchange::Settings;
 use crate::net::network::Network;
@@ -9,48 +10,48 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
-/// One version of everything that a reload can change. Immutable; a worker looks for a new one once a turn.
+/// One version of everything that a reload can change. Immutable. Workers check for a new one once per turn.
 #[derive(Debug)]
 pub struct Snapshot {
     /// The routes.
     pub table: Table,
-    /// What exchanges go by.
+    /// Settings of exchanges.
     pub settings: Settings,
-    /// A client connection at rest between two requests.
+    /// Timeout of an idle client connection.
     pub idle_timeout: Duration,
-    /// A pooled backend connection at rest.
+    /// Timeout of an idle backend connection.
     pub backend_idle_timeout: Duration,
-    /// Whose X-Forwarded-* are believed.
+    /// Peers whose X-Forwarded-* fields are trusted.
     pub trusted: Vec<Network>,
-    /// Client connections, over all workers.
+    /// Limit of client connections, over all workers.
     pub connections_max: u32,
 }
 
-/// What the process is about.
+/// Lifecycle phase of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Workers have their listeners, and accept nobody yet.
+    /// Workers have their listeners, but do not accept clients yet.
     Starting,
-    /// It serves.
+    /// Serving.
     Serving,
-    /// It accepts no more, finishes what is open and leaves.
+    /// Accepts no new clients, finishes open exchanges, then exits.
     Leaving,
-    /// It leaves at once.
+    /// Exits at once.
     Ending,
 }
 
 /// Shared by all workers; written rarely.
 #[derive(Debug)]
 pub struct Shared {
-    /// The version in force.
+    /// The snapshot in force.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     phase: AtomicU8,
-    /// Client connections open, over all workers. Written twice a connection, never on the way of a request.
+    /// Open client connections, over all workers. Written twice per connection, never per request.
     pub(super) connections: CachePadded<AtomicU32>,
 }
 
-/// Something that many write, in a pair of cache lines of its own (processors fetch them in pairs): what is read once a turn would
-/// else have to be fetched anew whenever another worker accepts or closes a connection.
+/// A value with many writers, alone in a pair of cache lines (processors fetch lines in pairs). Otherwise
+/// each accept or close by another worker would evict data that this worker reads once per turn.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(super) struct CachePadded<T>(T);
@@ -64,7 +65,7 @@ impl<T> Deref for CachePadded<T> {
 }
 
 impl Shared {
-    /// A starting process with its first table.
+    /// State of a starting process with its first snapshot.
     pub fn new(snapshot: Snapshot) -> Self {
         Self {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
@@ -73,7 +74,7 @@ impl Shared {
         }
     }
 
-    /// What the process is about.
+    /// The current phase.
     pub fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Acquire) {
             0 => Phase::Starting,
@@ -83,7 +84,7 @@ impl Shared {
         }
     }
 
-    /// Sets what the process is about; workers look once a turn, and are to be woken.
+    /// Sets the phase. Workers read it once per turn; the caller must wake them.
     pub fn set_phase(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);
     }

@@ -1,34 +1,36 @@
-//! Up to which time polls have told of everything that came: deadlines are judged by that time and not by the clock.
+//! The time up to which polls have reported all events. Deadlines are judged by that time, not by the clock.
 //!
-//! The clock may jump between two lines of code: a stopped process, a frozen one, a paused machine. What came meanwhile is told by the
-//! next poll, and a timer that is judged before it would answer 504 to a response that is there already.
+//! The clock may jump between two lines of code: the process was stopped or frozen, or the machine was
+//! suspended. The next poll reports events that arrived meanwhile. A timer judged before that poll would
+//! answer 504 although the response has arrived.
 
 use crate::base::Tick;
 use crate::net::system::Poll;
 
-/// What came before [`Told::until`] was told.
+/// Everything that arrived before [`Told::until`] was reported.
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) until: Tick,
-    /// The clock before the next poll, or before the first of those in a row that did not tell everything.
+    /// The clock before the next poll, or before the first of the last incomplete polls in a row.
     from: Tick,
     /// Events since then.
     count: usize,
 }
 
 impl Told {
-    /// Nothing came before `now`.
+    /// State at the start: there is nothing from before `now`.
     pub(super) fn new(now: Tick) -> Self {
         Self { until: now, from: now, count: 0 }
     }
 
-    /// A poll has told of `count` events, of `sockets` that are registered; `now` is the clock after it.
+    /// A poll reported `count` events; `sockets` are registered; `now` is the clock after the poll.
     pub(super) fn polled(&mut self, poll: Poll, count: usize, sockets: usize, now: Tick) {
         self.count += count;
         let is_all = match poll {
             Poll::Complete => true,
-            // epoll tells in the order in which sockets became ready, each once: after as many events as there are sockets, what was
-            // ready before the first of these polls was told. So deadlines are judged under any load.
+            // epoll reports sockets in the order in which they became ready, each once. After as many events
+            // as there are sockets, all sockets that were ready before the first of these polls were
+            // reported. So deadlines are judged under any load.
             Poll::Full => self.count >= sockets,
             Poll::Interrupted => false,
         };
@@ -49,7 +51,7 @@ mod tests {
         let mut told = Told::new(Tick(1));
         told.polled(Poll::Complete, 3, 9, Tick(10));
         assert_eq!(told.until, Tick(1));
-        // Stopped: a signal ends the poll, and the clock has jumped.
+        // The process was stopped: a signal ends the poll, and the clock has jumped.
         told.polled(Poll::Interrupted, 0, 9, Tick(90_000));
         assert_eq!(told.until, Tick(1));
         told.polled(Poll::Complete, 9, 9, Tick(90_010));

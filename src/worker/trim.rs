@@ -1,5 +1,5 @@
-//! Behind a peak: what it took of memory and pipes, and nobody needs any more, is given back, piece by piece, and then the worker
-//! sleeps again. Nothing of it is in the way of a request.
+//! After a peak: returns unneeded memory and pipes in small steps; then the worker sleeps again. None of it
+//! delays a request.
 
 use super::reactor::Worker;
 use crate::base::Tick;
@@ -7,51 +7,53 @@ use crate::base::{Key, mapped};
 use crate::net::System;
 use std::time::Duration;
 
-/// Between two looks at what was needed. What goes was not needed for so long, and at most for twice as long.
+/// Time between two looks at demand. A surplus is returned after one to two of these pauses without demand.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Looks from the last one on that found much to give back. Who is served meanwhile takes memory anew, and the allocator gives the
-/// smallest gap that does, wherever it is; what lies above is given back at the next look, so that some of them bring it down.
+/// Trims after the last look that found a large surplus. Clients that are served meanwhile allocate anew, and
+/// the allocator picks the smallest gap that fits, at any address. The next trims return the memory above, so
+/// that several of them lower the top of the heap.
 const LAST_LOOKS: u8 = 8;
 
-/// The largest block that the C library caches for each thread.
+/// The largest block that the C library caches per thread.
 const CACHED_BYTES_MAX: usize = 1032;
 
-/// Octets from one size of such blocks to the next, and the first of them.
+/// Octets from one cached block size to the next, and the smallest size.
 const CACHED_STEP: usize = 16;
 const CACHED_BYTES_MIN: usize = 24;
 
-/// How many of one size it caches.
+/// Blocks of one size that it caches.
 const CACHED_COUNT: usize = 7;
 
-/// Blocks that were taken when the worker began, and so lie lowest. glibc caches the last that a thread freed of each small size,
-/// wherever they lie, and what lies below one of them stays with the process: at the end of a peak these take their place.
+/// Blocks allocated when the worker starts, and so at the lowest addresses. For each small size glibc caches
+/// the blocks that a thread freed last, at any address, and cannot return memory below a cached block. At the
+/// end of a peak these blocks replace them in the cache.
 #[derive(Debug)]
 pub(super) struct TcacheFloor {
     blocks: Vec<Vec<u8>>,
 }
 
 impl TcacheFloor {
-    /// As many of each size as are cached.
+    /// As many blocks of each size as glibc caches.
     pub(super) fn new() -> Self {
         let sizes = (CACHED_BYTES_MIN..=CACHED_BYTES_MAX).step_by(CACHED_STEP);
         let each = sizes.flat_map(|size| std::iter::repeat_n(size, CACHED_COUNT));
         Self { blocks: each.map(Vec::with_capacity).collect() }
     }
 
-    /// What was cached is free for good.
+    /// Replaces the cached blocks, so that they are really freed.
     fn exchange(&mut self) {
         let cached = Self::new();
-        // Freed first, they are what is cached,
+        // Freed first, these blocks fill the cache,
         self.blocks = Vec::new();
         drop(cached);
-        // and taken again.
+        // and are allocated again.
         *self = Self::new();
     }
 }
 
 impl<S: System> Worker<S> {
-    /// Looks, if it is time, and says when to look again: not before there is something to give back.
+    /// Trims if that is due, and sets the next time; none while there is no surplus.
     pub(super) fn trim_if_due(&mut self) {
         let now = self.resources.clock.now;
         if self.trim_at == Tick::NEVER {
@@ -78,7 +80,7 @@ impl<S: System> Worker<S> {
         self.trim_at = if goes_on { now.after(PAUSE) } else { Tick::NEVER };
     }
 
-    /// Much is kept, needed or not.
+    /// Whether pools and tables are large, needed or not.
     fn has_surplus(&self) -> bool {
         let resources = &self.resources;
         resources.spares.has_surplus()
@@ -94,7 +96,7 @@ impl<S: System> Worker<S> {
             || self.resources.wheel.has_surplus()
     }
 
-    /// Much of what is kept was not needed since the last look.
+    /// Whether much of it was not needed since the last look.
     fn is_over(&self) -> bool {
         self.resources.spares.is_unneeded()
             || self.resources.buffers.are_unneeded()
@@ -108,13 +110,13 @@ impl<S: System> Worker<S> {
         resources.links.trim();
         resources.wheel.trim();
         resources.low_water_waits.shrink_to(mapped::<(Tick, Key)>());
-        // Both are empty between turns, but for what goes on in the next.
+        // Both are empty between turns, except for work that continues in the next turn.
         self.due.shrink_to(mapped::<Key>());
         self.queue.shrink_to(mapped::<Key>());
         if resources.spares.trim() | resources.buffers.trim() {
             resources.lines.trim();
             resources.tcache_floor.exchange();
-            // Moved a second time, they lie below what the first time left.
+            // The second copy lies below what the first one freed.
             resources.idle.trim();
             resources.idle.trim();
         }
