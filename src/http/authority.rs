@@ -1,6 +1,8 @@
-//! The authority of a request: host and port, as Host or an absolute-form target name it (RFC 9110 section 4.2, 7.2).
+//! The authority of a request: host and port, from Host or an absolute-form target (RFC 9110 section 4.2,
+//! 7.2).
 //!
-//! It says whether the text is well formed, and never whether the name exists or is served here. Nothing is decoded.
+//! Checks whether the text is well formed, never whether the name exists or is served here. Nothing is
+//! decoded.
 
 use super::field::octets;
 use std::net::Ipv6Addr;
@@ -8,18 +10,19 @@ use std::net::Ipv6Addr;
 /// A well-formed `uri-host [ ":" port ]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Authority<'b> {
-    /// The whole text as it came.
+    /// The whole text as received.
     pub text: &'b [u8],
-    /// The host alone (an IPv6 literal keeps its brackets); case as it came.
+    /// The host alone (an IPv6 literal keeps its brackets), in its original case.
     pub host: &'b [u8],
-    /// The port, where one was named (an empty port counts as none).
+    /// The port, if there is one (an empty port counts as none).
     pub port: Option<u16>,
 }
 
-/// unreserved / sub-delims (RFC 3986 section 3.2.2); pct-encoded is looked at where a `%` is met.
+/// unreserved / sub-delims (RFC 3986 section 3.2.2); pct-encoded is checked at each `%`.
 static HOST_OCTETS: [bool; 256] = octets(b"-._~!$&'()*+,;=");
 
-/// Reads an authority; `None` where it is malformed (empty host, bad octets, user information, port over 65535).
+/// Parses an authority; `None` if it is malformed (empty host, bad octets, user information, port over
+/// 65535).
 pub fn parse(text: &[u8]) -> Option<Authority<'_>> {
     let host_end = if text.first() == Some(&b'[') { literal_end(text)? } else { name_end(text)? };
     // RFC 9110 section 4.2.1: an http URI with an empty host is invalid.
@@ -30,13 +33,13 @@ pub fn parse(text: &[u8]) -> Option<Authority<'_>> {
     let port = match behind {
         [] | [b':'] => None,
         [b':', digits @ ..] => Some(port(digits)?),
-        // User information (`@`) ends up here too: RFC 9110 section 4.2.4 has it treated as an error.
+        // This includes user information (`@`): RFC 9110 section 4.2.4 wants it treated as an error.
         _ => return None,
     };
     Some(Authority { text, host, port })
 }
 
-/// Where a registered name or an IPv4 address ends: at the first octet that cannot be part of it.
+/// The end of a registered name or an IPv4 address: the first octet that cannot be part of it.
 fn name_end(text: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some(&octet) = text.get(at) {
@@ -56,8 +59,8 @@ fn name_end(text: &[u8]) -> Option<usize> {
     Some(at)
 }
 
-/// Where an IPv6 literal ends, its brackets included. `IPvFuture` and zones (RFC 3986 section 3.2.2, RFC 6874) name nothing
-/// that a reverse proxy could be asked for: malformed.
+/// The end of an IPv6 literal, brackets included. `IPvFuture` and zones (RFC 3986 section 3.2.2, RFC 6874)
+/// name nothing that a reverse proxy could serve: malformed.
 fn literal_end(text: &[u8]) -> Option<usize> {
     let close = text.iter().position(|&b| b == b']')?;
     let address = std::str::from_utf8(text.get(1..close)?).ok()?;

@@ -1,13 +1,13 @@
-//! The chunked transfer coding: its framing read strictly, and written anew (RFC 9112 section 7.1).
+//! The chunked transfer coding: its framing, parsed strictly and rewritten (RFC 9112 section 7.1).
 //!
-//! The decoder reads framing only: it never touches chunk data, so that data may go through memory or through a kernel pipe.
-//! Chunk extensions are checked, skipped and never forwarded.
+//! The decoder reads framing only: it never touches chunk data, so that data may go through memory or through
+//! a kernel pipe. Chunk extensions are checked, skipped and never forwarded.
 
 use super::limits::{CHUNK_EXCESS_BYTES_MAX, CHUNK_LINE_BYTES_MAX};
 use super::local_reply::LocalReply;
 use super::octet;
 
-/// Hex digits of a chunk's size: as many as 64 bits have.
+/// Hex digits of a chunk's size: the digits of 64 bits.
 const SIZE_DIGITS_MAX: u16 = 16;
 
 const BAD_SIZE: LocalReply = LocalReply::bad_request("malformed chunk size");
@@ -18,12 +18,12 @@ const BAD_LINE_END: LocalReply = LocalReply::bad_request("chunk line not ended b
 const BAD_DATA_END: LocalReply = LocalReply::bad_request("chunk data not ended by CRLF");
 const BROKEN: LocalReply = LocalReply::bad_request("malformed chunked body");
 
-/// Where the decoder stands in a chunked body.
+/// The decoder's position in a chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decoder {
-    /// The size read so far while in its line, then the octets of data that were not taken yet.
+    /// Within the size line, the size read so far; afterwards, the octets of data not taken yet.
     left: u64,
-    /// Octets of lines with extensions beyond what the content allows for.
+    /// Octets of lines with extensions beyond the allowance that content gives.
     excess: u32,
     /// Octets of the size line so far.
     line: u16,
@@ -34,57 +34,57 @@ pub struct Decoder {
 /// White space after a chunk's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Padding {
-    /// RFC 9112 section 7.1 knows none, and two readers could take a request that has it in two ways.
+    /// RFC 9112 section 7.1 allows none, and two parsers could disagree on such a request.
     Refused,
-    /// Old servers write their sizes at a fixed width.
+    /// Old servers pad their sizes to a fixed width.
     Skipped,
 }
 
-/// Which octet comes next.
+/// The next octet that is expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// The first digit of a size.
     Start,
-    /// Another digit, or what follows the size.
+    /// Another digit, or the octet after the size.
     Size,
-    /// More white space after a size, or what follows it.
+    /// More white space after a size, or the octet after it.
     Padded,
     /// An extension's name, after its `;`.
     NameStart,
-    /// More of the name, or what follows it.
+    /// More of the name, or the octet after it.
     Name,
     /// The `=`, after white space.
     Equals,
     /// An extension's value, after its `=`.
     ValueStart,
-    /// More of a value that is a token, or what follows it.
+    /// More of a value that is a token, or the octet after it.
     Value,
     /// More of a quoted value.
     Quoted,
     /// The octet after a backslash in a quoted value.
     QuotedPair,
-    /// What follows a quoted value.
+    /// The octet after a quoted value.
     QuotedEnd,
     /// The LF of the size line.
     LineFeed,
-    /// Data, or the CR after it once none is left.
+    /// Data, or the CR after its last octet.
     Data,
     /// The LF after data.
     DataLineFeed,
     /// The trailer section.
     Trailers,
-    /// Nothing: the body is past repair.
+    /// None: the body is malformed.
     Broken,
 }
 
-/// What the decoder found after the framing that it read.
+/// What follows the framing that the decoder read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
-    /// All bytes given were framing (or none were given): more are needed.
+    /// All octets given were framing (or none were given): more are needed.
     More,
-    /// Chunk data comes: [`Decoder::data_left`] octets.
+    /// Chunk data follows: [`Decoder::data_left`] octets.
     Data,
-    /// The last chunk was read: the trailer section comes (see `http::trailers`).
+    /// The last chunk was read: the trailer section follows (see `http::trailers`).
     Trailers,
 }
 
@@ -95,25 +95,25 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// At the front of a request's body.
+    /// At the start of a request's body.
     pub const fn new() -> Self {
         Self { left: 0, excess: 0, line: 0, padding: Padding::Refused, state: State::Start }
     }
 
-    /// At the front of a response's body: white space after a chunk's size is skipped.
+    /// At the start of a response's body: white space after a chunk's size is skipped.
     pub const fn of_response() -> Self {
         Self { padding: Padding::Skipped, ..Self::new() }
     }
 
-    /// Octets of the chunk under way that were not taken yet.
+    /// Octets of the current chunk that were not taken yet.
     pub const fn data_left(&self) -> u64 {
         if matches!(self.state, State::Data) { self.left } else { 0 }
     }
 
     /// `count` octets of chunk data were taken; never more than [`Decoder::data_left`].
     ///
-    /// Taking more is a bug of the caller: framing went out as data. The body is then past repair, so that the exchange
-    /// is cut and the two ends never disagree unseen.
+    /// Taking more is a bug of the caller: framing was forwarded as data. The body is then marked as
+    /// malformed, so that the exchange is cut and the two ends cannot disagree unnoticed.
     pub fn take_data(&mut self, count: u64) {
         debug_assert!(count <= self.data_left(), "took {count} octets of {}", self.data_left());
         if count > self.data_left() {
@@ -123,12 +123,13 @@ impl Decoder {
         }
     }
 
-    /// Reads framing at the front of `bytes` (while no data is left to take); says how many octets it used.
+    /// Parses framing at the front of `bytes` (only while no data is left to take); returns how many octets
+    /// it consumed.
     ///
-    /// Calls may split the bytes anywhere: the outcome is the same.
+    /// Calls may split the octets anywhere: the result is the same.
     ///
     /// # Errors
-    /// 400 with the rule that was broken; the body is then past repair. (Of a response the caller makes a 502 of it.)
+    /// 400 with the violated rule; the body is then malformed. (For a response, the caller makes it a 502.)
     pub fn read(&mut self, bytes: &[u8]) -> Result<(usize, Found), LocalReply> {
         let mut used = 0;
         match self.state {
@@ -141,7 +142,8 @@ impl Decoder {
             }
             _ => {}
         }
-        // Nearly every size line comes whole and without extensions: it costs one look, not a step an octet.
+        // Most size lines arrive complete and without extensions: they are parsed at once, not octet by
+        // octet.
         if self.state == State::Start
             && let Some((size, length)) = whole_line(&bytes[used..])
         {
@@ -162,7 +164,7 @@ impl Decoder {
         Ok((used, Found::More))
     }
 
-    /// Takes one octet of framing.
+    /// Consumes one octet of framing.
     fn step(&mut self, octet: u8) -> Result<Found, LocalReply> {
         self.state = match self.state {
             State::Start => self.digit(octet)?,
@@ -187,7 +189,7 @@ impl Decoder {
     /// RFC 9112 section 7.1: `chunk-size = 1*HEXDIG`. No sign, no `0x`, no white space; leading zeros count as digits.
     fn digit(&mut self, octet: u8) -> Result<State, LocalReply> {
         let Some(digit) = hex_value(octet) else { return Err(BAD_SIZE) };
-        // `line` is the count of digits until an extension begins.
+        // `line` is the number of digits until an extension begins.
         if self.line == SIZE_DIGITS_MAX {
             return Err(SIZE_TOO_LARGE);
         }
@@ -196,8 +198,9 @@ impl Decoder {
         Ok(State::Size)
     }
 
-    /// RFC 9112 section 7.1.1: `chunk-ext = *( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )`. White space
-    /// before `;` is refused in requests none the less: the size, or a value, would end in it.
+    /// RFC 9112 section 7.1.1: `chunk-ext = *( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )`.
+    /// White space before `;` is nevertheless refused in requests: a parser might take it as the end of the
+    /// size or of a value.
     fn extension(&mut self, octet: u8) -> Result<State, LocalReply> {
         let next = match (self.state, octet) {
             (State::Padded | State::Name | State::Value | State::QuotedEnd, b'\r') => {
@@ -224,15 +227,15 @@ impl Decoder {
         Ok(next)
     }
 
-    /// RFC 9112 section 7.1.1: the total length of extensions ought to have a limit. It grows with the content, so that a
-    /// peer that signs each of its large chunks never meets it.
+    /// RFC 9112 section 7.1.1: the total length of extensions ought to have a limit. The limit grows with the
+    /// content, so that a peer that signs each of its large chunks never exceeds it.
     fn charge(&mut self) -> Result<(), LocalReply> {
         let allowed = u32::try_from(self.left.saturating_mul(2)).unwrap_or(u32::MAX);
         self.excess = self.excess.saturating_add(u32::from(self.line)).saturating_sub(allowed);
         if self.excess > CHUNK_EXCESS_BYTES_MAX { Err(LINE_TOO_LONG) } else { Ok(()) }
     }
 
-    /// The size line was read to its end: `left` holds the size.
+    /// The size line is complete: `left` holds the size.
     fn end_line(&mut self) -> Found {
         self.line = 0;
         if self.left == 0 {
@@ -245,7 +248,8 @@ impl Decoder {
     }
 }
 
-/// The size and the length of a size line without extensions at the front of `bytes`; `None` for any other, broken or not.
+/// The size and the length of a size line without extensions at the front of `bytes`; `None` for every other
+/// line.
 fn whole_line(bytes: &[u8]) -> Option<(u64, usize)> {
     let mut size = 0;
     let mut digits = 0;
@@ -257,7 +261,7 @@ fn whole_line(bytes: &[u8]) -> Option<(u64, usize)> {
     (digits > 0 && bytes[digits..].starts_with(b"\r\n")).then_some((size, digits + 2))
 }
 
-/// `size` with one more hex digit after it; `None` over 63 bits.
+/// `size` with one more hex digit appended; `None` over 63 bits.
 const fn grown(size: u64, digit: u8) -> Option<u64> {
     // Below this, four more bits still fit 63.
     const GROWS_BELOW: u64 = 1 << 59;
@@ -276,22 +280,23 @@ const fn hex_value(octet: u8) -> Option<u8> {
 /// The last chunk's size line; the trailer section and an empty line follow.
 pub const LAST_CHUNK: &[u8] = b"0\r\n";
 
-/// Writes the size line of a chunk of `size` octets (lower-case hex, no leading zero, no extension). `size` is not 0.
-/// The caller writes the data and the CRLF after it.
+/// Writes the size line of a chunk of `size` octets (lower-case hex, no leading zero, no extension). `size`
+/// is not 0. The caller writes the data and the CRLF after it.
 pub fn write_size_line(out: &mut Vec<u8>, size: u64) {
     debug_assert_ne!(size, 0, "a chunk of no octets would end the body");
     let (line, start) = size_line(size);
     out.extend_from_slice(&line[start..]);
 }
 
-/// Is this the framing as Apex would write it: the CRLF after the data before it (if it is `owed`), and the size line?
+/// Whether this is the framing that Apex would write: the CRLF after the previous data (if `owed`), then the
+/// size line.
 pub fn is_as_written(bytes: &[u8], size: u64, owed: bool) -> bool {
     let (line, start) = size_line(size);
     let line_of = |bytes: &[u8]| bytes == &line[start..];
     if owed { bytes.strip_prefix(b"\r\n").is_some_and(line_of) } else { line_of(bytes) }
 }
 
-/// A size line, from where it starts in the array.
+/// A size line, and the index at which it starts in the array.
 fn size_line(size: u64) -> ([u8; 18], usize) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut line = *b"0000000000000000\r\n";

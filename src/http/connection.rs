@@ -1,20 +1,21 @@
-//! The fields that the Connection fields of a head name, which end at this hop (RFC 9110 section 7.6.1).
+//! The fields that a head's Connection fields name, which end at this hop (RFC 9110 section 7.6.1).
 //!
-//! It says what was named; which named fields Apex keeps because it relies on them is decided in `forward`.
+//! Only collects the names; `forward` decides which named fields Apex keeps because it relies on them.
 
 use super::field::{Field, Name, classify};
 use super::limits::CONNECTION_NAMES_MAX;
 use super::lines::{Lines, Look};
 use super::octet;
 
-/// Names listed by Connection, less those that need no look-up because they are never passed on, or are no fields.
+/// The names listed by Connection, without those that need no lookup because they are never forwarded, or are
+/// no fields.
 #[derive(Debug)]
 pub(super) struct Named<'b> {
     names: [&'b str; CONNECTION_NAMES_MAX],
     count: usize,
 }
 
-/// What the head's Connection fields name; `None`, which is the common case, needs no look-up at all.
+/// The names in the head's Connection fields; `None`, the common case, needs no lookup at all.
 #[inline]
 pub(super) fn named<'b>(fields: &[Field<'b>], lines: &Lines<'b>) -> Option<Named<'b>> {
     let mut named = None;
@@ -30,19 +31,19 @@ pub(super) fn named<'b>(fields: &[Field<'b>], lines: &Lines<'b>) -> Option<Named
     named
 }
 
-/// The lines to look at: any may be meant where something is named.
+/// The lines to examine: every line, if Connection names any field.
 pub(super) const fn look(named: Option<&Named<'_>>) -> Look {
     if named.is_some() { Look::Every } else { Look::Marked }
 }
 
-/// The two values that nearly every Connection field has; neither names a field that would have to be looked up.
+/// The two values of most Connection fields; neither names a field that would have to be looked up.
 fn is_plain(value: &[u8]) -> bool {
     value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
 }
 
 fn collect<'b>(value: &'b [u8], named: &mut Option<Named<'b>>) {
     for option in octet::list(value) {
-        // What is not UTF-8 is no token, so no field has that name.
+        // Text that is not UTF-8 is no token, so no field has that name.
         if let Ok(option) = std::str::from_utf8(option)
             && needs_look_up(option)
         {
@@ -53,7 +54,7 @@ fn collect<'b>(value: &'b [u8], named: &mut Option<Named<'b>>) {
 
 fn needs_look_up(option: &str) -> bool {
     match classify(option) {
-        // Never passed on as they came, named or not.
+        // Never forwarded unchanged, named or not.
         Name::Connection
         | Name::ContentLength
         | Name::KeepAlive
@@ -83,7 +84,7 @@ impl<'b> Named<'b> {
         }
     }
 
-    /// Does the field of that name end at this hop?
+    /// Whether the field of that name ends at this hop.
     pub(super) fn holds(&self, name: &str) -> bool {
         self.names.iter().take(self.count).any(|named| named.eq_ignore_ascii_case(name))
     }

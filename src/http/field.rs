@@ -3,7 +3,7 @@
 use super::limits::FIELDS_CEILING;
 use std::mem::MaybeUninit;
 
-/// One field line: its name as it came and its value without the white space around it.
+/// One field line: its name as received, and its value without surrounding white space.
 pub type Field<'b> = httparse::Header<'b>;
 
 /// Room on the stack for the field lines of one head; never initialised, so it costs nothing.
@@ -14,7 +14,7 @@ pub const fn slots<'b>() -> FieldSlots<'b> {
     [const { MaybeUninit::uninit() }; FIELDS_CEILING]
 }
 
-/// The field names that change what Apex does; every other one is passed on as it came.
+/// The field names that change what Apex does; every other field is forwarded unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Name {
     /// `Connection`
@@ -55,11 +55,11 @@ pub enum Name {
     Other,
 }
 
-/// Which name it is; case is ignored (RFC 9110 section 5.1).
+/// Identifies a name; case is ignored (RFC 9110 section 5.1).
 #[inline]
 pub fn classify(name: &str) -> Name {
     let name = name.as_bytes();
-    // Length and first letter rule out nearly every name that is not known.
+    // Length and first letter rule out most unknown names.
     match (name.len(), name.first().map_or(0, |first| first | 0x20)) {
         (2, b't') if is(name, b"te") => Name::Te,
         (4, b'h') if is(name, b"host") => Name::Host,
@@ -83,10 +83,12 @@ pub fn classify(name: &str) -> Name {
     }
 }
 
-/// Is `name`, of at least as many octets, this name in lower case? Words at a time, for this is asked of every head.
+/// Whether `name`, of at least as many octets, is this name in lower case. Compares words, because it runs
+/// for every head.
 #[inline]
 fn is<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
-    // Only an upper-case letter becomes a lower-case one by this bit, and of what may stand in a head only a hyphen a hyphen.
+    // This bit turns an upper-case letter into a lower-case one, and no other octet that a head may contain
+    // into a letter or a hyphen.
     const CASE: u64 = 0x2020_2020_2020_2020;
     let word = |bytes: &[u8], at: usize| {
         let mut word = [0; 8];
@@ -94,7 +96,7 @@ fn is<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
         word[..part.len()].copy_from_slice(part);
         u64::from_le_bytes(word) | CASE
     };
-    // The last word overlaps the one before, so that there is no rest.
+    // The last word overlaps the one before, so that no octets are left over.
     let last = N.saturating_sub(8);
     name.len() >= N
         && (word(name, 0) == word(lower, 0))
@@ -102,27 +104,28 @@ fn is<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
         && (N <= 8 || word(name, last) == word(lower, last))
 }
 
-/// The elements of a list value, without the white space around them; empty ones are kept (RFC 9110 section 5.6.1).
+/// The elements of a list value, without surrounding white space; empty ones are kept (RFC 9110 section
+/// 5.6.1).
 ///
-/// Quoted strings are not known here: none of the lists that Apex reads can hold one in a form that it takes.
+/// Does not parse quoted strings: none of the lists that Apex reads can contain one in an accepted form.
 pub fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(<[u8]>::trim_ascii)
 }
 
-/// Is that protocol of an Upgrade field `h2c`, whatever comes after its name (RFC 9110 section 7.8)?
+/// Whether that protocol of an Upgrade field is `h2c`, whatever follows its name (RFC 9110 section 7.8).
 pub(super) fn is_h2c(protocol: &[u8]) -> bool {
     let Some((name, behind)) = protocol.split_at_checked(3) else { return false };
     name.eq_ignore_ascii_case(b"h2c") && !behind.first().is_some_and(|octet| is_token(&[*octet]))
 }
 
-/// Is it a token, that is one or more token characters (RFC 9110 section 5.6.2)?
+/// Whether it is a token: one or more token characters (RFC 9110 section 5.6.2).
 pub fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&b| TOKEN_OCTETS[usize::from(b)])
 }
 
 static TOKEN_OCTETS: [bool; 256] = octets(b"!#$%&'*+-.^_`|~");
 
-/// A table that holds letters, digits and `others`.
+/// A table that contains letters, digits and `others`.
 pub(super) const fn octets(others: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut octet = 0_u8;

@@ -1,7 +1,7 @@
-//! The heads that Apex sends: start line and framing written anew, hop-by-hop fields taken out, X-Forwarded-* added
-//! (RFC 9110 section 7.6, RFC 9112 sections 3 and 6).
+//! The heads that Apex sends: start line and framing rewritten, hop-by-hop fields removed, X-Forwarded-*
+//! added (RFC 9110 section 7.6, RFC 9112 sections 3 and 6).
 //!
-//! It never copies a framing field of the peer's, and never judges: what it is given was accepted by `http::head`.
+//! Never copies a framing field of the peer, and never judges: its input was accepted by `http::head`.
 
 use super::connection::{self, Named};
 use super::field::{Field, Name, classify, is_h2c};
@@ -13,38 +13,41 @@ use super::target::Target;
 use crate::base::Random;
 use std::cell::Cell;
 
-/// Octets that the lines of Apex's own may need beyond the head that came and the texts in them.
+/// Octets that Apex's own lines may need beyond the received head and the texts in them.
 const OWN_LINES_BYTES: usize = 256;
 
-/// What Apex says of the client and of the way the request goes.
+/// What Apex states about the client and the path of the request.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestEdits<'a> {
-    /// Octets of the path that are taken off its front (`strip_prefix`); 0 for none. The path sent always starts with `/`.
+    /// Octets to remove from the front of the path (`strip_prefix`); 0 for none. The path sent always starts
+    /// with `/`.
     pub strip_bytes: usize,
-    /// The client's address as text, as it stands in X-Forwarded-For. A client of a Unix socket has none: what a trusted one says
-    /// goes on as it came, and else nothing is said (as `HAProxy` has it: many readers of the field take nothing but addresses).
+    /// The client's address as text, for X-Forwarded-For. A client of a Unix socket has none: the field of a
+    /// trusted client is forwarded unchanged, and otherwise there is none (as `HAProxy` does: many readers of
+    /// the field accept only addresses).
     pub client_address: Option<&'a [u8]>,
-    /// The peer's own X-Forwarded-* are believed: For is appended to, Proto and Host are kept where they are there.
+    /// The peer's own X-Forwarded-* are trusted: For is appended to, Proto and Host are kept if present.
     pub client_trusted: bool,
-    /// The Host sent where a 1.0 client named none.
+    /// The Host to send if an HTTP/1.0 client sent none.
     pub host_fallback: &'a str,
-    /// The name by which Apex adds itself to Via; none: it does not.
+    /// The name by which Apex adds itself to Via; `None`: it does not.
     pub via: Option<&'a str>,
-    /// The X-Request-Id of a request that brings none that is believed; none: the field is passed on as it came.
+    /// The X-Request-Id of a request without a trusted one; `None`: the field is forwarded unchanged.
     pub request_id: Option<RequestId>,
 }
 
-/// A name for one request, by which the logs of all servers that handle it can be joined: 32 hexadecimal digits.
+/// An id for one request, by which the logs of all servers that handle it can be joined: 32 hexadecimal
+/// digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestId(pub u128);
 
 impl RequestId {
-    /// The next one of a sequence.
+    /// The next id of a sequence.
     pub fn draw(random: &mut Random) -> Self {
         Self(u128::from(random.number()) << 64 | u128::from(random.number()))
     }
 
-    /// As it stands in the field and in the log.
+    /// The text for the field and for the log.
     pub fn text(self) -> [u8; 32] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = [0; 32];
@@ -56,19 +59,20 @@ impl RequestId {
     }
 }
 
-/// The X-Request-Id that a request goes on with, if `edits` are to be followed.
+/// The X-Request-Id that a request is forwarded with under these `edits`.
 pub fn request_id<'b>(request: &Request<'_, 'b>, edits: &RequestEdits<'_>) -> Option<&'b [u8]> {
     let believed = edits.request_id.is_none() || edits.client_trusted;
     request.field("x-request-id").filter(|value| believed && !value.is_empty())
 }
 
-/// Appends the head of the forwarded request, through the empty line. It always speaks 1.1 and keeps the connection.
+/// Appends the head of the forwarded request, through the empty line. It is always HTTP/1.1 and keeps the
+/// connection open.
 ///
-/// Fields come in the client's order; Apex's own lines follow them, except Host, which keeps its place (and comes first
-/// where the client named none).
+/// Fields keep the client's order; Apex's own lines follow them, except Host, which keeps its place (and
+/// comes first if the client sent none).
 pub fn request(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &RequestEdits<'_>) {
     let host = request.authority.map_or(edits.host_fallback.as_bytes(), |authority| authority.text);
-    // What came has `name:value` where `name: value` is written, so a field may grow by one octet.
+    // `name:value` becomes `name: value`, so that each field may grow by one octet.
     out.reserve(
         request.head_bytes
             + request.fields.len()
@@ -82,7 +86,7 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &RequestEdit
         write_request_line(out, request, edits);
         StartLine::Written
     };
-    // A 1.1 request without Host was refused.
+    // An HTTP/1.1 request without Host was refused before.
     if request.version == Version::Http10 && request.field("host").is_none() {
         own_line(out, b"Host: ", host);
     }
@@ -101,7 +105,7 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &RequestEdit
     });
 }
 
-/// Is the request line that came the one that goes on?
+/// Whether the request line is forwarded unchanged.
 fn request_line_stays(request: &Request<'_, '_>, edits: &RequestEdits<'_>) -> bool {
     const VERSION: &[u8] = b" HTTP/1.1\r\n";
     let line = request.lines.start_line(request.fields);
@@ -118,11 +122,11 @@ fn write_request_line(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &Requ
     out.extend_from_slice(b" HTTP/1.1\r\n");
 }
 
-/// What the client's fields held that decides which lines follow them.
+/// The client's fields that decide which lines follow them.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts of one head")]
 struct Passed {
-    /// `TE: trailers` of a client that can be sent trailers.
+    /// `TE: trailers` of a client that can receive trailers.
     trailers_wanted: bool,
     /// A trusted X-Forwarded-Proto was kept.
     proto: bool,
@@ -132,7 +136,7 @@ struct Passed {
     request_id: bool,
 }
 
-/// Writes the client's fields that go on, in their order.
+/// Writes the client's fields that are forwarded, in their order.
 fn request_fields(
     out: &mut Vec<u8>,
     request: &Request<'_, '_>,
@@ -143,7 +147,7 @@ fn request_fields(
     let named = connection::named(request.fields, &request.lines);
     let mut passed = Passed::default();
     let host_written = Cell::new(false);
-    // None of these is named by Connection where they are asked about.
+    // Where this is called, Connection names none of these.
     let stays = |name| match name {
         Name::Host => request.target.authority.is_none() && !host_written.replace(true),
         Name::Date | Name::Trailer => true,
@@ -154,10 +158,10 @@ fn request_fields(
     request.lines.pass(request.fields, look, start_line, out, stays, |out, field, name| {
         match name {
             Name::Other | Name::Date | Name::Trailer => pass(out, field, named.as_ref()),
-            // RFC 9112 section 3.2.2: the authority of an absolute-form replaces Host. It goes out once.
+            // RFC 9112 section 3.2.2: the authority of an absolute-form replaces Host. It is written once.
             Name::Host if !host_written.replace(true) => line(out, field.name, host),
             Name::Te => {
-                // A 1.0 client cannot be sent chunks, so no trailers either.
+                // An HTTP/1.0 client cannot receive chunks, hence no trailers either.
                 passed.trailers_wanted |= request.version == Version::Http11 && wants_trailers(field.value);
             }
             Name::Upgrade if request.upgrades => write_upgrade(out, field),
@@ -175,8 +179,8 @@ fn request_fields(
                 line(out, field.name, field.value);
                 passed.request_id = true;
             }
-            // RFC 9110 section 7.6.1: hop by hop. Framing, Expect and X-Forwarded-* are written anew after the fields;
-            // none of these is ever taken out because Connection names it.
+            // RFC 9110 section 7.6.1: hop by hop. Framing, Expect and X-Forwarded-* are rewritten after the
+            // fields; none of these is ever removed because Connection names it.
             Name::Connection
             | Name::ContentLength
             | Name::Expect
@@ -195,15 +199,16 @@ fn request_fields(
     passed
 }
 
-/// Appends path and query as they came, less `strip_bytes` of stripped prefix; always with a slash in front (`*` aside).
+/// Appends path and query unchanged, without `strip_bytes` of stripped prefix; always with a slash in front
+/// (except `*`).
 pub fn write_target(out: &mut Vec<u8>, target: &Target<'_>, strip_bytes: usize) {
     let text = target.path_and_query;
-    // RFC 9112 section 3.2.4: `*` is about the server as a whole and has no path.
+    // RFC 9112 section 3.2.4: `*` refers to the server as a whole and has no path.
     if text == b"*" {
         out.push(b'*');
         return;
     }
-    // The prefix was matched against a path with its slash; one that is missing has nothing to take off.
+    // The prefix was matched against a path with its slash; a missing slash cannot be removed.
     let stripped = strip_bytes.saturating_sub(usize::from(target.slash_missing));
     debug_assert!(stripped <= text.len(), "stripped {stripped} octets of {}", text.len());
     let rest = text.get(stripped..).unwrap_or_default();
@@ -214,13 +219,14 @@ pub fn write_target(out: &mut Vec<u8>, target: &Target<'_>, strip_bytes: usize) 
     out.extend_from_slice(rest);
 }
 
-/// RFC 9110 section 10.1.4: `trailers` says that the client takes trailers. Transfer codings are between two hops.
+/// RFC 9110 section 10.1.4: `trailers` means that the client accepts trailers. Transfer codings are between
+/// two hops.
 fn wants_trailers(value: &[u8]) -> bool {
     octet::list(value).any(|member| member.eq_ignore_ascii_case(b"trailers"))
 }
 
-/// RFC 9110 section 7.8: the protocols the client would speak, but never `h2c`: its frames would be a tunnel past every
-/// rule of Apex's.
+/// RFC 9110 section 7.8: the protocols that the client offers, but never `h2c`: its frames would be a tunnel
+/// past every rule of Apex's.
 fn write_upgrade(out: &mut Vec<u8>, field: &Field<'_>) {
     if !octet::list(field.value).any(is_h2c) {
         line(out, field.name, field.value);
@@ -240,7 +246,7 @@ fn write_upgrade(out: &mut Vec<u8>, field: &Field<'_>) {
     }
 }
 
-/// RFC 9110 section 7.6.2: each hop counts down by one; at 0 Apex answers and nothing is forwarded.
+/// RFC 9110 section 7.6.2: each hop decrements the count; at 0 Apex answers, and nothing is forwarded.
 fn write_max_forwards(out: &mut Vec<u8>, field: &Field<'_>, hops_left: Option<u64>) {
     match hops_left {
         Some(hops) => {
@@ -274,7 +280,7 @@ fn write_forwarded_for(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &Req
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes X-Forwarded-For, and what Apex knows of protocol and host where no trusted peer said it.
+/// Writes X-Forwarded-For, and the protocol and host that Apex knows unless a trusted peer sent them.
 fn write_forwarded(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &RequestEdits<'_>, passed: &Passed) {
     write_forwarded_for(out, request, edits);
     if !passed.proto {
@@ -299,24 +305,25 @@ fn write_forwarded(out: &mut Vec<u8>, request: &Request<'_, '_>, edits: &Request
     }
 }
 
-/// How a response goes to the client.
+/// The edits of a response on its way to the client.
 #[derive(Debug, Clone, Copy)]
 pub struct ResponseEdits {
-    /// The framing towards the client (a close-delimited body goes out chunked to a 1.1 client).
+    /// The framing towards the client (to an HTTP/1.1 client, a body framed by the close is sent chunked).
     pub framing: Framing,
-    /// `Some(Close)` writes `Connection: close`, `Some(KeepAlive)` writes `Connection: keep-alive` (to a 1.0 client), `None` neither.
+    /// `Some(Close)` writes `Connection: close`, `Some(KeepAlive)` writes `Connection: keep-alive` (to an
+    /// HTTP/1.0 client), `None` neither.
     pub connection: Option<Persistence>,
     /// A 101: `Connection: upgrade` is written and the `Upgrade` field kept.
     pub upgrades: bool,
 }
 
-/// Appends the head of the forwarded response, through the empty line. Apex always speaks 1.1.
+/// Appends the head of the forwarded response, through the empty line. It is always HTTP/1.1.
 pub fn response(out: &mut Vec<u8>, response: &Response<'_, '_>, edits: &ResponseEdits) {
     write_response(out, response, edits, None);
 }
 
-/// Like [`response`], with a `Date` line where the backend sent none (RFC 9110 section 6.6.1 asks that of a recipient with
-/// a clock that forwards a response). `date` is an IMF-fixdate. Interim responses go without.
+/// Like [`response`], with a `Date` line if the backend sent none (RFC 9110 section 6.6.1 requires that of a
+/// recipient with a clock that forwards a response). `date` is an IMF-fixdate. Interim responses get none.
 pub fn response_dated(out: &mut Vec<u8>, response: &Response<'_, '_>, edits: &ResponseEdits, date: &str) {
     let date = (response.status >= 200).then_some(date);
     write_response(out, response, edits, date);
@@ -345,7 +352,7 @@ fn write_response(out: &mut Vec<u8>, response: &Response<'_, '_>, edits: &Respon
             Name::Date => {
                 let before = out.len();
                 pass(out, field, named.as_ref());
-                // One that Connection names ends here, and a response goes on with a date.
+                // A date that Connection names ends at this hop, and a response is forwarded with a date.
                 if out.len() > before {
                     is_dated.set(true);
                 }
@@ -360,13 +367,13 @@ fn write_response(out: &mut Vec<u8>, response: &Response<'_, '_>, edits: &Respon
             | Name::RequestId
             | Name::Trailer => pass(out, field, named.as_ref()),
             Name::Upgrade if edits.upgrades => line(out, field.name, field.value),
-            // RFC 9110 section 15.5.22: a 426 names the protocols that are required.
+            // RFC 9110 section 15.5.22: a 426 names the required protocols.
             Name::Upgrade if response.status == 426 => {
                 let before = out.len();
                 write_upgrade(out, field);
                 names_protocols.set(names_protocols.get() || out.len() > before);
             }
-            // RFC 9110 section 7.6.1: hop by hop. Framing is written anew after the fields.
+            // RFC 9110 section 7.6.1: hop by hop. Framing is rewritten after the fields.
             Name::Connection
             | Name::ContentLength
             | Name::KeepAlive
@@ -381,7 +388,7 @@ fn write_response(out: &mut Vec<u8>, response: &Response<'_, '_>, edits: &Respon
         own_line(out, b"Date: ", date.as_bytes());
     }
     write_response_framing(out, response, edits.framing);
-    // RFC 9110 section 7.8: Upgrade is for the next hop alone, and Connection says so.
+    // RFC 9110 section 7.8: Upgrade is for the next hop alone, and Connection must name it.
     if edits.upgrades || names_protocols.get() {
         out.extend_from_slice(b"Connection: upgrade\r\n");
     }
@@ -395,13 +402,14 @@ fn write_response_framing(out: &mut Vec<u8>, response: &Response<'_, '_>, framin
     match (framing, response.length_hint) {
         // RFC 9112 section 6.1 and RFC 9110 section 8.6: neither framing field in a 1xx or a 204.
         _ if response.status < 200 || response.status == 204 => {}
-        // RFC 9110 section 8.6: to HEAD, and in a 304, it tells the length that a GET would have had.
+        // RFC 9110 section 8.6: in a response to HEAD, and in a 304, it is the length that the content of a
+        // GET would have had.
         (Framing::None, Some(length)) => write_framing(out, Framing::Length(length)),
         (framing, _) => write_framing(out, framing),
     }
 }
 
-/// Is the status line that came the one that goes on?
+/// Whether the status line is forwarded unchanged.
 fn status_line_stays(response: &Response<'_, '_>) -> bool {
     const FRONT: &[u8] = b"HTTP/1.1 ";
     let line = response.lines.start_line(response.fields);
@@ -409,7 +417,8 @@ fn status_line_stays(response: &Response<'_, '_>) -> bool {
         && line.starts_with(FRONT)
 }
 
-/// `HTTP/1.1 status reason`; the space after the status stands even where there is no reason (RFC 9112 section 4).
+/// `HTTP/1.1 status reason`; the space after the status is written even without a reason (RFC 9112 section
+/// 4).
 pub(super) fn write_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
@@ -418,7 +427,7 @@ pub(super) fn write_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The Connection line of a response, where it needs one.
+/// The Connection line of a response, if it needs one.
 pub(super) fn write_connection(out: &mut Vec<u8>, connection: Option<Persistence>) {
     match connection {
         Some(Persistence::Close) => out.extend_from_slice(b"Connection: close\r\n"),
@@ -427,7 +436,7 @@ pub(super) fn write_connection(out: &mut Vec<u8>, connection: Option<Persistence
     }
 }
 
-/// The one framing field of a message, from the decision that was made of it (RFC 9112 section 6.3).
+/// The one framing field of a message, from the decision about it (RFC 9112 section 6.3).
 pub(super) fn write_framing(out: &mut Vec<u8>, framing: Framing) {
     match framing {
         Framing::Length(length) => {
@@ -438,7 +447,7 @@ pub(super) fn write_framing(out: &mut Vec<u8>, framing: Framing) {
     }
 }
 
-/// Writes the field as it came, unless Connection names it.
+/// Writes the field unchanged, unless Connection names it.
 #[inline]
 fn pass(out: &mut Vec<u8>, field: &Field<'_>, named: Option<&Named<'_>>) {
     if named.is_none_or(|named| !named.holds(field.name)) {
@@ -446,7 +455,7 @@ fn pass(out: &mut Vec<u8>, field: &Field<'_>, named: Option<&Named<'_>>) {
     }
 }
 
-/// Writes one field line of Apex's own, whose name is told with the `: ` after it.
+/// Writes one field line of Apex's own; the name includes the `: ` after it.
 pub(super) fn own_line<const N: usize>(out: &mut Vec<u8>, name: &[u8; N], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(value);

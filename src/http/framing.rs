@@ -1,29 +1,30 @@
-//! Where a message ends: the rules of RFC 9112 section 6.3, decided once a head.
+//! The end of a message: the rules of RFC 9112 section 6.3, decided once for each head.
 //!
-//! The field values are folded into [`Codings`] and [`ContentLength`] as the head's one pass meets them; the verdict is
-//! taken from those two alone. Nothing here reads content.
+//! The one pass over a head folds the field values into [`Codings`] and [`ContentLength`]; the verdict
+//! depends on those two alone. Nothing here reads content.
 
 use super::field::{elements, is_token};
 use super::local_reply::LocalReply;
 use super::version::Version;
 
-/// How the content of a message is delimited.
+/// The framing of a message's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// No content at all, and no framing field is written.
+    /// No content, and no framing field is written.
     None,
-    /// `Content-Length`: that many octets (fits 63 bits).
+    /// `Content-Length`: the number of octets (fits 63 bits).
     Length(u64),
     /// `Transfer-Encoding: chunked`.
     Chunked,
-    /// A response that ends when its connection does.
+    /// The content of a response ends when its connection closes.
     UntilClose,
 }
 
-/// The largest `Content-Length`: it fits 63 bits, so that sums with it and signed counters of other programs hold it.
+/// The largest `Content-Length`: it fits 63 bits, so that sums with it and signed counters of other programs
+/// can hold it.
 const LENGTH_MAX: u64 = u64::MAX >> 1;
 
-/// All `Transfer-Encoding` values of a head, read as one list.
+/// All `Transfer-Encoding` values of a head, as one list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Codings {
     /// No such field.
@@ -35,15 +36,16 @@ pub enum Codings {
     Foreign,
     /// Other codings, then `chunked` as the last.
     ForeignThenChunked,
-    /// `chunked` twice, not last, with parameters, or something that is no coding.
+    /// `chunked` twice, not last, with parameters, or an element that is no coding.
     Broken,
 }
 
 impl Codings {
-    /// With the codings of one more field line after those already read.
+    /// Adds the codings of one more field line.
     #[must_use]
     pub fn and(self, value: &[u8]) -> Self {
-        // An empty list element could hide a coding from a laxer reader; here it is malformed (and so is an empty value).
+        // An empty list element could hide a coding from a laxer parser; here it is malformed (and so is an
+        // empty value).
         elements(value).fold(self, |before, element| match (before, Coding::of(element)) {
             (Self::Absent, Coding::Chunked) => Self::Chunked,
             (Self::Absent | Self::Foreign, Coding::Foreign) => Self::Foreign,
@@ -65,8 +67,9 @@ impl Coding {
         if element.eq_ignore_ascii_case(b"chunked") {
             return Self::Chunked;
         }
-        // RFC 9112 section 7: transfer-coding = token *( OWS ";" OWS transfer-parameter ). A quoted parameter value may
-        // hold a comma, so it is not taken: both answers are refusals, only the status differs.
+        // RFC 9112 section 7: transfer-coding = token *( OWS ";" OWS transfer-parameter ). A quoted parameter
+        // value may contain a comma, so it is not accepted: both results are refusals, only the status
+        // differs.
         let (name, parameters) =
             element.split_at(element.iter().position(|&b| b == b';').unwrap_or(element.len()));
         let name = name.trim_ascii_end();
@@ -90,12 +93,12 @@ pub enum ContentLength {
     One(u64),
     /// The same value more than once, in a list or in several fields.
     Repeated(u64),
-    /// Malformed, too large, or values that differ.
+    /// Malformed, too large, or different values.
     Broken,
 }
 
 impl ContentLength {
-    /// With the value of one more field line.
+    /// Adds the value of one more field line.
     #[must_use]
     pub fn and(self, value: &[u8]) -> Self {
         elements(value).fold(self, |before, element| match (before, length(element)) {
@@ -105,7 +108,7 @@ impl ContentLength {
         })
     }
 
-    /// The length, where all values agree.
+    /// The length, if all values agree.
     pub const fn agreed(self) -> Option<u64> {
         match self {
             Self::One(length) | Self::Repeated(length) => Some(length),
@@ -130,22 +133,22 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Where the content of a request ends.
+/// The framing of a request's content.
 ///
 /// # Errors
-/// 400 where two readers could see two ends, 501 for a transfer coding that Apex does not know.
+/// 400 if two parsers could find different ends, 501 for a transfer coding that Apex does not know.
 pub fn of_request(version: Version, codings: Codings, length: ContentLength) -> Result<Framing, LocalReply> {
     match (codings, length) {
         // RFC 9112 section 6.3, rule 7: neither field, no content.
         (Codings::Absent, ContentLength::Absent) => Ok(Framing::None),
         // RFC 9112 section 6.3, rule 6: a valid Content-Length is the length.
         (Codings::Absent, ContentLength::One(length)) => Ok(Framing::Length(length)),
-        // RFC 9112 section 6.3, rule 5 lets equal values be folded; a request is not given the doubt.
+        // RFC 9112 section 6.3, rule 5 allows equal values to be folded; Apex refuses them in a request.
         (Codings::Absent, ContentLength::Repeated(_)) => {
             Err(LocalReply::bad_request("repeated Content-Length"))
         }
         (Codings::Absent, ContentLength::Broken) => Err(LocalReply::bad_request("malformed Content-Length")),
-        // RFC 9112 section 6.1: Transfer-Encoding in a 1.0 message means that the framing is faulty.
+        // RFC 9112 section 6.1: Transfer-Encoding in an HTTP/1.0 message means that the framing is faulty.
         (_, _) if version == Version::Http10 => Err(LocalReply::bad_request("Transfer-Encoding in HTTP/1.0")),
         // RFC 9112 section 6.3, rule 3: both fields together may be an attempt at request smuggling.
         (_, ContentLength::One(_) | ContentLength::Repeated(_) | ContentLength::Broken) => {
@@ -164,10 +167,10 @@ pub fn of_request(version: Version, codings: Codings, length: ContentLength) -> 
     }
 }
 
-/// Where the content of a response ends that may have content (not the answer to HEAD, nor 1xx, 204, 304).
+/// The framing of a response that may have content (not the response to HEAD, nor 1xx, 204, 304).
 ///
 /// # Errors
-/// 502 where the end cannot be known.
+/// 502 if the end cannot be known.
 pub fn of_response(version: Version, codings: Codings, length: ContentLength) -> Result<Framing, LocalReply> {
     match (codings, length) {
         // RFC 9112 section 6.3, rule 8: neither field, the content ends with the connection.
@@ -177,12 +180,12 @@ pub fn of_response(version: Version, codings: Codings, length: ContentLength) ->
             Ok(Framing::Length(length))
         }
         (Codings::Absent, ContentLength::Broken) => Err(LocalReply::bad_gateway("malformed Content-Length")),
-        // RFC 9112 section 6.1: Transfer-Encoding in a 1.0 message means that the framing is faulty.
+        // RFC 9112 section 6.1: Transfer-Encoding in an HTTP/1.0 message means that the framing is faulty.
         (_, _) if version == Version::Http10 => Err(LocalReply::bad_gateway("Transfer-Encoding in HTTP/1.0")),
-        // RFC 9112 section 6.3, rule 3: Transfer-Encoding overrides Content-Length, whatever that says.
+        // RFC 9112 section 6.3, rule 3: Transfer-Encoding overrides any Content-Length.
         (Codings::Chunked, _) => Ok(Framing::Chunked),
-        // RFC 9112 section 6.3, rule 4 would read on until the connection closes, in a coding that the client did not
-        // ask for (Apex forwards no TE but trailers) and that could not be passed on.
+        // RFC 9112 section 6.3, rule 4 would read until the connection closes, in a coding that the client
+        // did not ask for (Apex forwards no TE but trailers) and that could not be passed on.
         (Codings::Foreign | Codings::ForeignThenChunked | Codings::Broken, _) => {
             Err(LocalReply::bad_gateway("transfer coding other than chunked"))
         }

@@ -1,7 +1,8 @@
-//! Message heads: parsed with httparse on the stack, held against the rules, judged in one pass over the fields
-//! (RFC 9112 sections 2 to 6).
+//! Message heads: parsed with httparse on the stack, checked and judged in one pass over the fields (RFC 9112
+//! sections 2 to 6).
 //!
-//! Nothing here allocates, keeps state between calls, or mends what a peer sent: a head is taken whole or refused.
+//! Nothing here allocates, keeps state between calls, or repairs what a peer sent: a head is accepted whole
+//! or refused.
 
 mod facts;
 mod line;
@@ -22,13 +23,13 @@ use httparse::Status;
 /// Whether a connection stays open after a message (RFC 9112 section 9.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Persistence {
-    /// The connection goes on.
+    /// The connection persists.
     KeepAlive,
-    /// The connection ends with this message.
+    /// The connection closes after this message.
     Close,
 }
 
-/// What Apex needs to know of a method.
+/// The classes of methods that Apex distinguishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// GET
@@ -46,7 +47,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// The class of a method; its case counts (RFC 9110 section 9.1).
+    /// The class of a method; methods are case-sensitive (RFC 9110 section 9.1).
     pub fn of(text: &str) -> Self {
         match text {
             "GET" => Self::Get,
@@ -58,42 +59,43 @@ impl Method {
         }
     }
 
-    /// May the request be sent a second time without harm (RFC 9110 section 9.2.2)?
+    /// Whether the request may be sent a second time without harm (RFC 9110 section 9.2.2).
     pub const fn is_idempotent(self) -> bool {
         !matches!(self, Self::Other)
     }
 }
 
-/// A request head that was read and judged. It borrows the bytes it was read from.
+/// A request head that was parsed and accepted. It borrows the octets that it was parsed from.
 #[derive(Debug)]
 pub struct Request<'h, 'b> {
     /// The method's class.
     pub method: Method,
-    /// The method as it came.
+    /// The method as received.
     pub method_text: &'b str,
-    /// The target, judged.
+    /// The target, parsed.
     pub target: Target<'b>,
-    /// The target as it came, for the log.
+    /// The target as received, for the log.
     pub target_text: &'b [u8],
-    /// The version the client speaks.
+    /// The version that the client speaks.
     pub version: Version,
-    /// Who is asked: the target's authority, else Host; none only in a 1.0 request.
+    /// The target's authority, else Host; `None` only in an HTTP/1.0 request.
     pub authority: Option<Authority<'b>>,
-    /// Where its content ends.
+    /// The framing of its content.
     pub framing: Framing,
-    /// Whether the client lets its connection stay open.
+    /// Whether the client allows its connection to persist.
     pub persistence: Persistence,
-    /// `Expect: 100-continue` of a 1.1 client.
+    /// `Expect: 100-continue` of an HTTP/1.1 client.
     pub expects_continue: bool,
-    /// The client asks to upgrade (`Connection: upgrade` with an `Upgrade` field that is not `h2c` alone; a 1.1 client).
+    /// The client asks to upgrade (`Connection: upgrade` with an `Upgrade` field that is not `h2c` alone; an
+    /// HTTP/1.1 client).
     pub upgrades: bool,
-    /// `Max-Forwards` where the method is TRACE or OPTIONS and the field is well formed.
+    /// `Max-Forwards` if the method is TRACE or OPTIONS and the field is well formed.
     pub max_forwards: Option<u64>,
-    /// All field lines in their order.
+    /// All field lines, in order.
     pub fields: &'h [Field<'b>],
-    /// Where they stand in the head.
+    /// Their positions in the head.
     pub(super) lines: Lines<'b>,
-    /// Octets of the head in the buffer, empty lines before it included.
+    /// Octets of the head in the buffer, including empty lines before it.
     pub head_bytes: usize,
 }
 
@@ -104,34 +106,34 @@ impl<'b> Request<'_, 'b> {
     }
 }
 
-/// A response head that was read and judged. It borrows the bytes it was read from.
+/// A response head that was parsed and accepted. It borrows the octets that it was parsed from.
 #[derive(Debug)]
 pub struct Response<'h, 'b> {
     /// 100 to 999.
     pub status: u16,
-    /// The reason phrase as it came; may be empty.
+    /// The reason phrase as received; may be empty.
     pub reason: &'b [u8],
-    /// The version the backend speaks.
+    /// The version that the backend speaks.
     pub version: Version,
-    /// Where its content ends (`None` for HEAD, 1xx, 204, 304).
+    /// The framing of its content (`None` for HEAD, 1xx, 204, 304).
     pub framing: Framing,
-    /// A `Content-Length` that a response without content carries (HEAD, 304): forwarded as it was.
+    /// The `Content-Length` of a response without content (HEAD, 304): forwarded unchanged.
     pub length_hint: Option<u64>,
-    /// Whether the backend's connection can be used again, by all that the head says (close, 1.0 without keep-alive,
-    /// Transfer-Encoding beside Content-Length).
+    /// Whether the backend's connection can be reused according to the head (close, HTTP/1.0 without
+    /// keep-alive, Transfer-Encoding together with Content-Length).
     pub persistence: Persistence,
-    /// All field lines in their order.
+    /// All field lines, in order.
     pub fields: &'h [Field<'b>],
-    /// Where they stand in the head.
+    /// Their positions in the head.
     pub(super) lines: Lines<'b>,
     /// Octets of the head in the buffer.
     pub head_bytes: usize,
 }
 
-/// Reads the request head at the front of `bytes`; `None` while it is incomplete.
+/// Parses the request head at the front of `bytes`; `None` while it is incomplete.
 ///
 /// # Errors
-/// The status that the client is given: 400, 414, 417, 431, 501 or 505. The end of the request is then unknown.
+/// The status for the client: 400, 414, 417, 431, 501 or 505. The end of the request is then unknown.
 pub fn request<'h, 'b>(
     bytes: &'b [u8],
     slots: &'h mut FieldSlots<'b>,
@@ -146,11 +148,11 @@ pub fn request<'h, 'b>(
     judge_request(bytes, &parsed, limits)
 }
 
-/// Reads the response head at the front of `bytes` as the answer to a request of method `asked`; `None` while it is
-/// incomplete.
+/// Parses the response head at the front of `bytes`, in response to a request of method `asked`; `None` while
+/// it is incomplete.
 ///
 /// # Errors
-/// A 502: what came is not HTTP, or its end cannot be known.
+/// A 502: the octets are not HTTP, or the end of the response cannot be known.
 pub fn response<'h, 'b>(
     bytes: &'b [u8],
     slots: &'h mut FieldSlots<'b>,
@@ -166,7 +168,8 @@ pub fn response<'h, 'b>(
     judge_response(bytes, &parsed, limits, asked)
 }
 
-/// Do the bytes begin as a HEAD request does, whatever follows? So much can be told of a head that is not whole, or broken.
+/// Whether the octets begin as a HEAD request, whatever follows. Works for an incomplete or malformed head
+/// too.
 pub fn begins_as_head(bytes: &[u8]) -> bool {
     let mut line = bytes;
     for _ in 0..EMPTY_LINES_MAX {
@@ -181,7 +184,7 @@ struct Parsed<'h, 'b, Line> {
     fields: &'h [Field<'b>],
     /// Octets of the empty lines before the head.
     start: usize,
-    /// Where the head ends in the buffer.
+    /// The end of the head in the buffer.
     end: usize,
 }
 
@@ -201,32 +204,33 @@ const METHOD_TOO_LONG: LocalReply = LocalReply::bad_request("method too long");
 // RFC 9110 section 15.5.15.
 const TARGET_TOO_LONG: LocalReply = LocalReply { status: 414, reason: "request target too long" };
 const BARE_LF: &str = "line does not end in CRLF";
-// RFC 9110 section 7.6.1: each option may name a field that ends here, so none may go unnoticed.
+// RFC 9110 section 7.6.1: each option may name a field that ends here, so none may be overlooked.
 const TOO_MANY_OPTIONS: &str = "too many connection options";
 
 // RFC 6585 section 5.
 const HEAD_TOO_LARGE: LocalReply = LocalReply { status: 431, reason: "request head too large" };
 const RESPONSE_HEAD_TOO_LARGE: LocalReply = LocalReply::bad_gateway("response head too large");
 
-/// What to say of a head that has not ended within `length` octets: wait, or no more.
+/// The result for a head without an end within `length` octets: wait, or refuse.
 fn incomplete<T>(length: usize, limits: &HeadLimits, too_large: LocalReply) -> Result<Option<T>, LocalReply> {
-    // At the limit and without an end, the next octet would put the head over it.
+    // At the limit, the next octet would put the head over it.
     if length < limits.head_bytes_max { Ok(None) } else { Err(too_large) }
 }
 
-/// As many slots as a head may have fields.
+/// Limits the slots to the number of fields that a head may have.
 fn field_slots<'s, Slot>(slots: &'s mut [Slot], limits: &HeadLimits) -> &'s mut [Slot] {
     let count = limits.fields_max.min(FIELDS_CEILING).min(slots.len());
     &mut slots[..count]
 }
 
-/// The line is whole, ASCII alone, ends in CRLF and names 1.0 or 1.1: httparse takes it, or it is malformed for certain.
+/// The line is complete, pure ASCII, ends in CRLF and has version 1.0 or 1.1: httparse accepts it, or it is
+/// certainly malformed.
 fn request_line_is_plain(bytes: &[u8]) -> bool {
     let Some(line) = memchr::memchr(b'\n', bytes).map(|end| &bytes[..end]) else { return false };
     (line.ends_with(b" HTTP/1.1\r") || line.ends_with(b" HTTP/1.0\r")) && line.is_ascii()
 }
 
-/// The status line is surely of 1.0 or 1.1: httparse reads the whole head.
+/// The status line certainly has version 1.0 or 1.1: httparse parses the whole head.
 fn plain_response<'h, 'b>(
     bytes: &'b [u8],
     slots: &'h mut FieldSlots<'b>,
@@ -240,7 +244,7 @@ fn plain_response<'h, 'b>(
         return incomplete(bytes.len(), limits, RESPONSE_HEAD_TOO_LARGE);
     };
     let reason = match parsed.reason {
-        // httparse hides a reason phrase with obs-text in it; it comes after the status code and one space.
+        // httparse hides a reason phrase with obs-text; it follows the status code and one space.
         None | Some("") => obs_reason(bytes),
         Some(reason) => reason.as_bytes(),
     };
@@ -275,13 +279,13 @@ fn obs_reason(bytes: &[u8]) -> &[u8] {
     &behind[..memchr::memchr(b'\r', behind).unwrap_or(0)]
 }
 
-/// The version that httparse found: its minor number.
+/// The version for the minor number that httparse found.
 const fn version_of(minor: u8) -> Version {
     if minor == 0 { Version::Http10 } else { Version::Http11 }
 }
 
-/// What the rules say of a request head that has the form of one: it is whole, so there is always one. What is made here is large,
-/// and made in the form that it is given away in, so that it is never moved.
+/// Judges a request head of valid syntax: it is complete, so there is always a result. The result is large,
+/// and is built in the form that the caller gets, so that it is never moved.
 fn judge_request<'h, 'b>(
     bytes: &'b [u8],
     parsed: &Parsed<'h, 'b, RequestLine<'b>>,
@@ -303,7 +307,8 @@ fn judge_request<'h, 'b>(
     let framing = framing::of_request(version, facts.codings, facts.length)?;
     let class = Method::of(method);
     let is_11 = version == Version::Http11;
-    // RFC 9110 section 10.1.1: the Expect of a 1.0 client is ignored; an expectation that cannot be met is a 417.
+    // RFC 9110 section 10.1.1: the Expect of an HTTP/1.0 client is ignored; an expectation that cannot be met
+    // is a 417.
     if is_11 && facts.expectation == Expectation::Unknown {
         return Err(LocalReply { status: 417, reason: "unknown expectation" });
     }
@@ -318,7 +323,8 @@ fn judge_request<'h, 'b>(
         framing,
         persistence: facts.options.persistence(version),
         expects_continue: is_11 && facts.expectation == Expectation::Continue,
-        // RFC 9110 section 7.8: Upgrade counts only where Connection names it, and never from a 1.0 client.
+        // RFC 9110 section 7.8: Upgrade counts only if Connection names it, and never from an HTTP/1.0
+        // client.
         upgrades: is_11 && facts.options.upgrade && facts.upgrade_named,
         max_forwards: judge_max_forwards(class, facts.max_forwards),
         fields,
@@ -327,7 +333,7 @@ fn judge_request<'h, 'b>(
     }))
 }
 
-/// RFC 9112 section 3.2: a 1.1 request has exactly one Host; no request has two, or a malformed one.
+/// RFC 9112 section 3.2: an HTTP/1.1 request has exactly one Host; no request has two, or a malformed one.
 fn judge_host(version: Version, host: Once<'_>) -> Result<Option<Authority<'_>>, LocalReply> {
     match host {
         Once::One(text) => authority::parse(text).map(Some).ok_or(LocalReply::bad_request("malformed Host")),
@@ -337,17 +343,18 @@ fn judge_host(version: Version, host: Once<'_>) -> Result<Option<Authority<'_>>,
     }
 }
 
-/// RFC 9110 section 7.6.2: Max-Forwards counts for TRACE and OPTIONS; elsewhere, or malformed, it may be ignored.
+/// RFC 9110 section 7.6.2: Max-Forwards counts for TRACE and OPTIONS; elsewhere, or malformed, it may be
+/// ignored.
 fn judge_max_forwards(method: Method, field: Once<'_>) -> Option<u64> {
     let (Method::Trace | Method::Options, Once::One(digits)) = (method, field) else { return None };
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    // RFC 9110 section 7.6.2: a number above what a recipient supports is taken for the largest that it does.
+    // RFC 9110 section 7.6.2: a number above the largest supported one is taken as that one.
     Some(framing::decimal(digits).unwrap_or(u64::MAX))
 }
 
-/// What the rules say of a response head that has the form of one; as for a request, there is always one.
+/// Judges a response head of valid syntax; as for a request, there is always a result.
 fn judge_response<'h, 'b>(
     bytes: &'b [u8],
     parsed: &Parsed<'h, 'b, StatusLine<'b>>,
@@ -365,18 +372,20 @@ fn judge_response<'h, 'b>(
     if facts.options.count > CONNECTION_NAMES_MAX {
         return Err(LocalReply::bad_gateway(TOO_MANY_OPTIONS));
     }
-    // RFC 9110 section 15: a status code is 100 to 599; one above that has a class that is not known, and passes.
+    // RFC 9110 section 15: a status code is 100 to 599; a greater one is of an unknown class, and passes.
     if status < 100 {
         return Err(LocalReply::bad_gateway("malformed status code"));
     }
-    // RFC 9112 section 6.3, rule 1: no content, whatever the fields say.
+    // RFC 9112 section 6.3, rule 1: no content, whatever the fields are.
     let is_empty = asked == Method::Head || matches!(status, 100..=199 | 204 | 304);
     let framing =
         if is_empty { Framing::None } else { framing::of_response(version, facts.codings, facts.length)? };
-    // RFC 9110 section 8.6: in the answer to HEAD and in a 304 the length is that of what was not sent; in 1xx and 204
-    // the field must not stand. RFC 9112 section 6.3, rule 3: beside Transfer-Encoding it is dropped.
+    // RFC 9110 section 8.6: in a response to HEAD and in a 304 it is the length of content that was not sent;
+    // in 1xx and 204 the field is not allowed. RFC 9112 section 6.3, rule 3: together with Transfer-Encoding
+    // it is dropped.
     let hinted = is_empty && !matches!(status, 100..=199 | 204) && facts.codings == Codings::Absent;
-    // RFC 9112 section 6.1: Transfer-Encoding beside Content-Length, or in a 1.0 message, ends the connection.
+    // RFC 9112 section 6.1: after Transfer-Encoding together with Content-Length, or in an HTTP/1.0 message,
+    // the connection closes.
     let suspicious = facts.codings != Codings::Absent
         && (facts.length != ContentLength::Absent || version == Version::Http10);
     let persistence = if suspicious || framing == Framing::UntilClose {
@@ -397,13 +406,13 @@ fn judge_response<'h, 'b>(
     }))
 }
 
-/// The answer to a request head that httparse does not take.
+/// The answer to a request head that httparse refuses.
 #[cold]
 const fn request_error(error: httparse::Error) -> LocalReply {
     use httparse::Error;
     match error {
-        // RFC 9112 sections 5.1 and 5.2: white space before the colon and before a field line, which folds the line
-        // before it (obs-fold), end up here, as does an empty name.
+        // RFC 9112 sections 5.1 and 5.2: this includes white space before the colon, white space before a
+        // field line, which folds the line before it (obs-fold), and an empty name.
         Error::HeaderName => LocalReply::bad_request("malformed field name"),
         // RFC 9110 section 5.5: CR, LF, NUL and other control bytes in a value.
         Error::HeaderValue => LocalReply::bad_request("malformed field value"),
@@ -414,7 +423,7 @@ const fn request_error(error: httparse::Error) -> LocalReply {
     }
 }
 
-/// Why a response head that httparse does not take is a 502.
+/// The reason of the 502 for a response head that httparse refuses.
 #[cold]
 const fn response_error(error: httparse::Error) -> LocalReply {
     use httparse::Error;

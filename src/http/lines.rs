@@ -1,69 +1,70 @@
-//! Where the field lines of a head stand in it, and which of them need a look when the head is written anew
-//! (RFC 9112 section 5).
+//! The positions of a head's field lines, and which lines must be examined when the head is rewritten (RFC
+//! 9112 section 5).
 //!
-//! Most lines of a head mean nothing to Apex and go on as they came. Runs of them are copied as one piece, so that a head
-//! costs by its few lines that matter, and not by all.
+//! Most lines of a head have no meaning for Apex and are forwarded unchanged. Runs of them are copied as one
+//! piece, so that the cost of a head depends on the few lines that matter, not on all.
 
 use super::field::{Field, Name, classify};
 
-/// Lines that are remembered as worth a look; a head with more of them is looked at line by line. Real ones have two to five.
+/// Lines that are remembered for examination; a head with more is examined line by line. Real heads have two
+/// to five.
 const MARKS_MAX: usize = 8;
 
-/// Which lines are looked at when a head is written anew.
+/// Which lines are examined when a head is rewritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
-    /// Those that are known to need it.
+    /// Those that are marked.
     Marked,
-    /// Every one.
+    /// All of them.
     Every,
 }
 
-/// What becomes of the start line.
+/// The treatment of the start line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StartLine {
-    /// It goes on as it came, in one piece with the fields after it.
+    /// It is forwarded unchanged, in one piece with the fields after it.
     AsItCame,
-    /// It was written already.
+    /// It has been written already.
     Written,
 }
 
-/// A line that may be looked at.
+/// A line that may be examined.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mark {
-    /// Which field it is.
+    /// The index of the field.
     pub(super) index: u16,
-    /// What its name is.
+    /// The name of the field.
     pub(super) name: Name,
     /// It is written as `name: value` and CRLF.
     is_plain: bool,
 }
 
-/// The field lines of a head, whole and in order.
+/// The field lines of a head, complete and in order.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lines<'b> {
     /// From the first octet of the head through the empty line that ends it.
     head: &'b [u8],
-    /// Lines that have a name that Apex knows, or are not written as `name: value` and CRLF.
+    /// Lines with a name that Apex knows, or not written as `name: value` and CRLF.
     marks: [Mark; MARKS_MAX],
-    /// How many those are; more than [`MARKS_MAX`]: not all are told.
+    /// The number of marked lines; more than [`MARKS_MAX`]: not all are stored.
     count: usize,
-    /// Where the next line begins if the last one noted is written like that.
+    /// The start of the next line if the last one noted is written as `name: value` and CRLF.
     behind: usize,
 }
 
 impl<'b> Lines<'b> {
-    /// No line noted yet; `head` ends in an empty line.
+    /// Without any line noted; `head` ends in an empty line.
     pub(super) const fn of(head: &'b [u8]) -> Self {
         let none = Mark { index: 0, name: Name::Other, is_plain: false };
         Self { head, marks: [none; MARKS_MAX], count: 0, behind: 0 }
     }
 
-    /// The head that they are of.
+    /// The head that the lines belong to.
     pub(super) const fn head(&self) -> &'b [u8] {
         self.head
     }
 
-    /// Nothing is known but the fields.
+    /// Only the fields are known.
     #[cfg(test)]
     pub(super) const fn unknown() -> Self {
         Self { count: MARKS_MAX + 1, ..Self::of(&[]) }
@@ -80,14 +81,14 @@ impl<'b> Lines<'b> {
         Some(lines)
     }
 
-    /// Notes the line at `index`, after all those before it; `None` where the line before ends in a bare LF.
+    /// Notes the line at `index`, after all those before it; `None` if the line before ends in a bare LF.
     ///
-    /// The parser takes an LF at the end of a line only, so the octet before each line's LF tells, and no scan for LF is
-    /// needed: every LF stands right before a field name, or at the head's end.
+    /// The parser accepts an LF only at the end of a line, so the octet before each line's LF decides, and no
+    /// scan for LF is needed: every LF is right before a field name, or at the head's end.
     #[inline]
     pub(super) fn note(&mut self, index: u16, field: &Field<'b>, name: Name) -> Option<()> {
         let name_at = self.offset(field.name.as_bytes());
-        // RFC 9112 section 2.2: a line ends in CRLF; a bare LF, which may be taken as a line's end, is not.
+        // RFC 9112 section 2.2: a line ends in CRLF; a recipient may accept a bare LF, and Apex does not.
         if self.head.get(name_at.wrapping_sub(2)) != Some(&b'\r') {
             return None;
         }
@@ -103,7 +104,7 @@ impl<'b> Lines<'b> {
         Some(())
     }
 
-    /// All lines were noted; how many.
+    /// All lines were noted; returns their number.
     #[inline]
     pub(super) fn end(&mut self, count: usize) {
         if self.behind + 2 != self.head.len()
@@ -113,19 +114,20 @@ impl<'b> Lines<'b> {
         }
     }
 
-    /// The line in front of the fields, with its CRLF; nothing where the head is not known.
+    /// The line before the fields, with its CRLF; empty if the head is not known.
     pub(super) fn start_line(&self, fields: &[Field<'b>]) -> &'b [u8] {
         self.head.get(..self.line_at(fields, 0)).unwrap_or_default()
     }
 
-    /// The lines that may be looked at; `None` where not all are known.
+    /// The lines that may be examined; `None` if not all are known.
     #[inline]
     pub(super) fn marks(&self) -> Option<&[Mark]> {
         self.marks.get(..self.count)
     }
 
-    /// Hands on all lines in their order: runs of those that mean nothing are appended as they came, each other one is given to
-    /// `look` with what its name is. One that has a name and is written as Apex would write it may go on as it came: `stays` is asked.
+    /// Passes on all lines in order: runs without meaning are appended unchanged, every other line is passed
+    /// to `look` with its name. A named line that is written as Apex would write it may stay unchanged:
+    /// `stays` decides.
     #[inline]
     pub(super) fn pass(
         &self,
@@ -164,7 +166,7 @@ impl<'b> Lines<'b> {
         }
     }
 
-    /// Where the line of that field begins in the head; after the last one, where the empty line does.
+    /// The start of that field's line in the head; after the last one, the start of the empty line.
     fn line_at(&self, fields: &[Field<'b>], index: usize) -> usize {
         fields.get(index).map_or(self.head.len().wrapping_sub(2), |field| self.offset(field.name.as_bytes()))
     }
@@ -186,7 +188,7 @@ impl<'b> Lines<'b> {
         }
     }
 
-    /// Where `part`, a slice of the head, begins in it; anything for another slice.
+    /// The position of `part`, a slice of the head; meaningless for any other slice.
     fn offset(&self, part: &[u8]) -> usize {
         part.as_ptr().addr().wrapping_sub(self.head.as_ptr().addr())
     }
@@ -197,12 +199,12 @@ mod tests {
     use super::super::field::slots;
     use super::*;
 
-    /// What `pass` makes of a head: runs as they are, each line that is looked at in brackets.
+    /// The result of `pass` for a head: runs unchanged, each examined line in brackets.
     fn passed(head: &str) -> Option<String> {
         passed_but(head, StartLine::Written, &[])
     }
 
-    /// The same, where lines of these names may stay.
+    /// The same, if lines of these names may stay.
     fn passed_but(head: &str, start_line: StartLine, staying: &[Name]) -> Option<String> {
         let mut slots = slots();
         let mut parsed = httparse::Request::new(&mut []);

@@ -1,8 +1,8 @@
-//! Why Apex answers a request by itself, and with which status.
+//! The reasons and statuses of Apex's own answers.
 
-/// A status that Apex gives by itself, with the reason in a few plain words (the body of the answer).
+/// A status of Apex's own, with the reason in a few plain words (the body of the answer).
 ///
-/// The words never hold anything of the peer's, nor an internal detail.
+/// The words never contain anything from a peer, nor an internal detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalReply {
     /// The status code, 400 to 599.
@@ -16,7 +16,7 @@ impl LocalReply {
     pub const fn bad_request(reason: &'static str) -> Self {
         Self { status: 400, reason }
     }
-    /// 502: an answer of the backend that is not HTTP, or whose end cannot be known.
+    /// 502: a response of the backend that is not HTTP, or whose end cannot be known.
     pub const fn bad_gateway(reason: &'static str) -> Self {
         Self { status: 502, reason }
     }

@@ -1,7 +1,7 @@
-//! Bytes only: how a message of HTTP/1.1 is read, judged and written anew (RFC 9110, RFC 9112).
+//! Octets only: parsing, judging and rewriting HTTP/1.1 messages (RFC 9110, RFC 9112).
 //!
-//! Nothing here knows a socket, a clock or a thread. What can be read in two ways is refused; what is accepted is
-//! written again in one way.
+//! Nothing here knows a socket, a clock or a thread. Ambiguous input is refused; accepted input is rewritten
+//! in one form.
 
 pub mod authority;
 pub mod chunked;

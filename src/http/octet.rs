@@ -1,6 +1,6 @@
-//! The classes of octets that the grammar of HTTP is made of (RFC 9110 section 5.5 and 5.6). It judges single octets only.
+//! The classes of octets in the grammar of HTTP (RFC 9110 section 5.5 and 5.6). It judges single octets only.
 
-/// `tchar`, of which tokens are made (RFC 9110 section 5.6.2).
+/// `tchar`, the octets of tokens (RFC 9110 section 5.6.2).
 pub(super) const fn is_token(octet: u8) -> bool {
     octet.is_ascii_alphanumeric()
         || matches!(
@@ -22,17 +22,17 @@ pub(super) const fn is_token(octet: u8) -> bool {
         )
 }
 
-/// What a field value may hold: visible octets, obs-text, SP and HTAB (RFC 9110 section 5.5).
+/// The octets of a field value: visible octets, obs-text, SP and HTAB (RFC 9110 section 5.5).
 pub(super) const fn is_value(octet: u8) -> bool {
     octet == b'\t' || (octet >= b' ' && octet != 0x7f)
 }
 
-/// SP or HTAB, of which optional white space is made (RFC 9110 section 5.6.3).
+/// SP or HTAB, the octets of optional white space (RFC 9110 section 5.6.3).
 pub(super) const fn is_blank(octet: u8) -> bool {
     matches!(octet, b' ' | b'\t')
 }
 
-/// The text without the optional white space around it.
+/// The text without surrounding optional white space.
 pub(super) fn trim(mut text: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = text
         && is_blank(*first)
@@ -47,7 +47,7 @@ pub(super) fn trim(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// The elements of a comma-separated list, empty ones left out (RFC 9110 section 5.6.1.2).
+/// The elements of a comma-separated list, without empty ones (RFC 9110 section 5.6.1.2).
 pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&octet| octet == b',').map(trim).filter(|element| !element.is_empty())
 }

@@ -1,6 +1,7 @@
-//! Answers of Apex's own: a status, a small plain text, a date (RFC 9110 section 15).
+//! Apex's own answers: a status, a short plain text, a date (RFC 9110 section 15).
 //!
-//! They never name the software or its version, and never repeat what the client sent (but to TRACE, whose point that is).
+//! They never name the software or its version, and never repeat what the client sent (except for TRACE,
+//! whose purpose that is).
 
 use super::field::Field;
 use super::forward::{line, own_line, write_connection, write_framing, write_status_line};
@@ -8,7 +9,7 @@ use super::framing::Framing;
 use super::head::{Method, Persistence, Request, Version};
 use super::local_reply::LocalReply;
 
-/// Octets of an answer's head, and of a reply's text; no more than a hint for the buffer.
+/// Octets of an answer's head, and of a reply's text; only a hint for the buffer.
 const ANSWER_BYTES: usize = 256;
 
 /// Whether the answer carries its text (not for HEAD; its fields are the same).
@@ -16,12 +17,12 @@ const ANSWER_BYTES: usize = 256;
 pub enum Content {
     /// Head and text.
     Full,
-    /// The head alone, as HEAD asks.
+    /// The head alone, for HEAD.
     HeadOnly,
 }
 
-/// Appends the whole answer and says how many octets of content it has. `date` is an IMF-fixdate. `connection` as in
-/// `forward::ResponseEdits`.
+/// Appends the whole answer and returns the length of its content in octets. `date` is an IMF-fixdate.
+/// `connection` as in `forward::ResponseEdits`.
 pub fn write(
     out: &mut Vec<u8>,
     reply: LocalReply,
@@ -42,8 +43,8 @@ pub fn write(
     length
 }
 
-/// Appends the answer to a TRACE whose Max-Forwards is 0: the head as it was received (RFC 9110 section 9.3.8), less the
-/// fields that carry credentials. `date` and `connection` as in [`write()`].
+/// Appends the answer to a TRACE whose Max-Forwards is 0: the head as received (RFC 9110 section 9.3.8),
+/// without fields that carry credentials. `date` and `connection` as in [`write()`].
 pub fn trace(out: &mut Vec<u8>, request: &Request<'_, '_>, connection: Option<Persistence>, date: &str) {
     let version = match request.version {
         Version::Http10 => " HTTP/1.0\r\n",
@@ -63,21 +64,21 @@ pub fn trace(out: &mut Vec<u8>, request: &Request<'_, '_>, connection: Option<Pe
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the answer to an OPTIONS whose Max-Forwards is 0: reachable, and nothing more to tell (RFC 9110 section 9.3.7).
-/// What is allowed is for the backend to say. `date` and `connection` as in [`write()`].
+/// Appends the answer to an OPTIONS whose Max-Forwards is 0, without options (RFC 9110 section 9.3.7): only
+/// the backend knows what is allowed. `date` and `connection` as in [`write()`].
 pub fn options(out: &mut Vec<u8>, connection: Option<Persistence>, date: &str) {
     write_head(out, 200, None, 0, connection, date);
 }
 
-/// Appends the answer to a request whose Max-Forwards is 0 (RFC 9110 section 7.6.2), and says its status. `date` and
-/// `connection` as in [`write()`].
+/// Appends the answer to a request whose Max-Forwards is 0 (RFC 9110 section 7.6.2), and returns its status.
+/// `date` and `connection` as in [`write()`].
 pub fn at_last_hop(
     out: &mut Vec<u8>,
     request: &Request<'_, '_>,
     connection: Option<Persistence>,
     date: &str,
 ) -> u16 {
-    // Only TRACE and OPTIONS count their hops.
+    // Max-Forwards counts for TRACE and OPTIONS only.
     if request.method == Method::Trace {
         trace(out, request, connection, date);
     } else {
@@ -86,7 +87,8 @@ pub fn at_last_hop(
     200
 }
 
-/// RFC 9110 section 9.3.8: fields that are likely to hold sensitive data are left out of what TRACE reflects.
+/// RFC 9110 section 9.3.8: fields that are likely to contain sensitive data are left out of what TRACE
+/// reflects.
 fn is_secret(field: &Field<'_>) -> bool {
     let name = field.name.as_bytes();
     name.eq_ignore_ascii_case(b"authorization")

@@ -1,46 +1,48 @@
-//! One line of the access log: the combined format, so that tools which know it read it as it is, and after it
-//! `key=value` pairs that say where the time went and which side ended the exchange.
+//! One line of the access log: the combined format, so that existing tools can read it, followed by
+//! `key=value` pairs with the times of the exchange and the reason of its end.
 //!
 //! ```text
 //! client - - [date] "request line" status bytes "referer" "agent" route="…" backend="…" head_us=… connect_us=…
 //! response_us=… total_us=… retries=… [tried="…"] cause="…"
 //! ```
 //!
-//! Whatever the peers sent, a line is one line of printable ASCII, its quotes are closed, and its length is bounded. Nearly every
-//! line is that without an escape, so each is written as it comes and looked at as a whole; one that does not hold is written again
-//! piece by piece. Nothing here knows a clock or a file, and nothing is allocated but what `out` grows by.
+//! Whatever the peers sent, a line is one line of printable ASCII, its quotes are balanced, and its length is
+//! bounded. Few lines need an escape, so each is first written unescaped and checked as a whole; a line that
+//! fails the check is written again piece by piece. Nothing here knows a clock or a file, and only the growth
+//! of `out` allocates.
 
 use super::Entry;
 
-/// Octets of a request line that are logged: the targets that people write fit, a flood of 16 KiB targets does not fill the disk.
+/// Octets of a request line that are logged: usual targets fit, and a flood of 16 KiB targets does not fill
+/// the disk.
 pub const REQUEST_LINE_BYTES_MAX: usize = 2048;
 
-/// Octets of `Referer` that are logged: half of what a target gets.
+/// Octets of `Referer` that are logged: half of the limit of a request line.
 pub const REFERER_BYTES_MAX: usize = 1024;
 
-/// Octets of `User-Agent` that are logged: those of browsers have about 120, those of crawlers up to 300.
+/// Octets of `User-Agent` that are logged: browsers send about 120, crawlers up to 300.
 pub const USER_AGENT_BYTES_MAX: usize = 512;
 
-/// Octets of the names that Apex gives itself (route, backend, cause): a host name has 253 at most, its port 6 more.
+/// Octets of each text of Apex's own (route, backend, cause): a host name has at most 253, its port 6 more.
 pub const NAME_BYTES_MAX: usize = 260;
 
 /// Octets of the list of endpoints that failed.
 pub const TRIED_BYTES_MAX: usize = 1024;
 
-/// Stands at the end of a piece that was cut.
+/// Marks the end of a truncated piece.
 const CUT: &[u8] = b"...";
 
-/// What nginx, and so every tool, writes where there is nothing.
+/// Written for a missing value, as in nginx, which tools expect.
 const NOTHING: &[u8] = b"-";
 
-/// Pieces of a line that stand between quotes; endpoints that failed and a request's name are one more each.
+/// The quoted pieces of every line; failed endpoints and a request id add one each.
 const PIECES_QUOTED: usize = 6;
 
 /// Appends the line of `entry`, its line end included.
 pub fn write(out: &mut Vec<u8>, entry: &Entry<'_>) {
     let start = out.len();
     let quotes = assemble::<false>(out, entry);
-    // Address, date and names are looked at with the rest, so that no caller can break a line.
+    // Address, date and names are checked with the rest, so that no caller can break a line.
     if !holds(out.get(start..).unwrap_or_default(), quotes) {
         out.truncate(start);
         assemble::<true>(out, entry);
@@ -48,9 +50,10 @@ pub fn write(out: &mut Vec<u8>, entry: &Entry<'_>) {
     out.push(b'\n');
 }
 
-// The processor has other things in its cache when a line is written: here few octets of code are faster than few instructions.
+// The processor's cache holds other things when a line is written: little code is faster here than few
+// instructions.
 
-/// Appends the line without its end; gives the number of quotes that belong to the line itself.
+/// Appends the line without its end; returns the number of quotes that belong to the line itself.
 #[inline(never)]
 fn assemble<const ESCAPES: bool>(out: &mut Vec<u8>, entry: &Entry<'_>) -> usize {
     piece::<ESCAPES>(out, entry.client, NAME_BYTES_MAX);
@@ -87,7 +90,7 @@ fn assemble<const ESCAPES: bool>(out: &mut Vec<u8>, entry: &Entry<'_>) -> usize 
         piece::<ESCAPES>(out, entry.tried.as_bytes(), TRIED_BYTES_MAX);
         out.push(b'"');
     }
-    // Quoted, because a cause may be several words.
+    // Quoted, because a cause may have several words.
     out.extend_from_slice(b" cause=\"");
     piece::<ESCAPES>(out, entry.cause.as_bytes(), NAME_BYTES_MAX);
     out.push(b'"');
@@ -100,7 +103,7 @@ fn assemble<const ESCAPES: bool>(out: &mut Vec<u8>, entry: &Entry<'_>) -> usize 
     2 * (quoted + 1)
 }
 
-/// Appends the front of a piece, as much as may stand in a line.
+/// Appends the front of a piece, up to its limit in a line.
 #[inline(never)]
 fn piece<const ESCAPES: bool>(out: &mut Vec<u8>, piece: &[u8], bytes_max: usize) {
     let kept = if piece.is_empty() { NOTHING } else { piece.get(..bytes_max).unwrap_or(piece) };
@@ -116,7 +119,7 @@ fn piece<const ESCAPES: bool>(out: &mut Vec<u8>, piece: &[u8], bytes_max: usize)
 
 #[inline(never)]
 fn number(out: &mut Vec<u8>, value: u64) {
-    // Most times within an exchange are 0, for they lie within a turn.
+    // Most times within an exchange are 0, because they begin and end in one turn.
     if value == 0 {
         out.push(b'0');
         return;
@@ -131,24 +134,25 @@ fn number_or_nothing(out: &mut Vec<u8>, value: Option<u64>) {
     }
 }
 
-/// Octets that may stand in a line, if only as its own quotes.
+/// Octets that a line may contain, possibly only as its own quotes.
 const fn is_printable(byte: u8) -> bool {
     matches!(byte, 0x20..=0x7e)
 }
 
-/// Octets that could be taken for the end of a piece or for an escape; nginx's default escape leaves all printable ones but these.
+/// Octets that could be mistaken for the end of a piece or for an escape; nginx's default escape leaves all
+/// other printable ones.
 const fn is_mark(byte: u8) -> bool {
     matches!(byte, b'"' | b'\\')
 }
 
-/// What stands at each octet of a block, over many blocks. Compilers make vectors of it.
+/// The classes of octets at each position of a block, added up over many blocks. Compilers vectorise this.
 #[derive(Default)]
 struct Seen {
     strange: [u8; BLOCK_BYTES],
     marks: [u8; BLOCK_BYTES],
 }
 
-/// Octets that are looked at together.
+/// Octets that are checked together.
 const BLOCK_BYTES: usize = 16;
 
 impl Seen {
@@ -157,13 +161,13 @@ impl Seen {
     fn look(&mut self, block: &[u8; BLOCK_BYTES]) {
         for at in 0..BLOCK_BYTES {
             self.strange[at] |= u8::from(!is_printable(block[at]));
-            // A count that comes to its end is more than any line's own.
+            // A count that saturates exceeds the number of any line's own quotes.
             self.marks[at] = self.marks[at].saturating_add(u8::from(is_mark(block[at])));
         }
     }
 }
 
-/// Is every octet of a line printable, and every mark one of its own quotes?
+/// Whether every octet of a line is printable, and every mark is one of its own quotes.
 fn holds(line: &[u8], quotes: usize) -> bool {
     let (blocks, rest) = line.as_chunks();
     let mut last = [b' '; BLOCK_BYTES];
@@ -176,7 +180,7 @@ fn holds(line: &[u8], quotes: usize) -> bool {
     seen.strange == [0; BLOCK_BYTES] && seen.marks.map(usize::from).iter().sum::<usize>() == quotes
 }
 
-/// Appends `piece`, each octet as `\xHH` that could not be told from what the line itself is made of.
+/// Appends `piece`, with `\xHH` for each octet that could be mistaken for syntax of the line.
 fn escape(out: &mut Vec<u8>, piece: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in piece {
@@ -284,14 +288,15 @@ mod tests {
         let text = line(&entry);
         assert!(text.ends_with('\n'));
         assert!(text[..text.len() - 1].bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{text}");
-        // No quote stands within a piece.
+        // No quote is inside a piece.
         assert_eq!(text.matches('"').count(), 12, "{text}");
         assert_eq!(text.matches('\\').count(), text.matches("\\x").count(), "{text}");
     }
 
     #[test]
     fn no_number_of_quotes_passes_for_those_of_the_line() {
-        // In one place of many blocks, and in many places: a count that begins again would come back to what is expected.
+        // In one position of many blocks, and in many positions: a count that wraps would reach the expected
+        // value again.
         for distance in [1, 2, 15, 16, 17] {
             for count in 1..=REQUEST_LINE_BYTES_MAX / distance {
                 let mark = if count % 2 == 0 { b'"' } else { b'\\' };

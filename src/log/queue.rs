@@ -1,44 +1,48 @@
-//! How lines get from the workers to the writer: in batches, through a bounded queue without a lock or a system call.
+//! The way of lines from the workers to the writer: in batches, through a bounded queue without a lock or a
+//! system call.
 //!
-//! A worker appends to a batch of its own and hands it over at the end of its turn. Emptied batches come back through a
-//! second queue, so that a warm worker allocates nothing. When the writer does not keep up, batches grow before they are
-//! lost: a few short ones, then only full ones, then lines are dropped and counted. A worker never waits.
+//! A worker appends to a batch of its own and hands it over at the end of its turn. Emptied batches return
+//! through a second queue, so that a worker allocates nothing once warm. If the writer falls behind, the
+//! queue takes a few short batches, then only full ones; after that, lines are dropped and counted. A worker
+//! never waits.
 
 use crossbeam_queue::ArrayQueue;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-/// Octets from which on a batch counts as full and is handed over within the turn; it exceeds this by one line at most.
+/// A batch of at least this many octets is full and is handed over within the turn; it exceeds this by one
+/// line at most.
 pub const BATCH_BYTES_MAX: usize = 64 * 1024;
 
-/// What a batch has room for, so that it never grows but for a line of unusual length. What of it was never written to is no memory
-/// yet: a kernel gives that by pages.
+/// The capacity of a batch, so that only a line of unusual length makes it grow. Pages that were never
+/// written take no memory.
 const BATCH_BYTES_ROOM: usize = BATCH_BYTES_MAX + 4 * 1024;
 
-/// Batches that can wait for the writer. With full ones these are 32 MiB: all that a log which blocks can hold of memory,
-/// and what a proxy at full speed (some 300 MB of lines a second) makes while the writer takes its longest nap.
+/// The most batches in the queue: 32 MiB of full ones. That bounds the memory of a log whose output blocks,
+/// and holds what a proxy at full speed (some 300 MB of lines a second) writes during the writer's longest
+/// sleep.
 pub const QUEUE_BATCHES_MAX: usize = 512;
 
-/// Batches that may wait while a further short one is still handed over. Above it only full ones are, so that a rush of
-/// turns with a line each does not use the queue up while the writer naps.
+/// The most batches in the queue with which another short one is handed over. Above this only full ones are,
+/// so that turns with one line each do not fill the queue while the writer sleeps.
 pub const SHORT_BATCHES_MAX: usize = 16;
 
-/// Emptied batches kept for the workers, 8 MiB at most; further ones are freed.
+/// Emptied batches kept for the workers, at most 8 MiB; further ones are freed.
 pub const EMPTY_BATCHES_MAX: usize = 128;
 
-/// What the writer is asked to do.
+/// The writer's current order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Write what comes.
+    /// Write all lines.
     Run,
-    /// Write what is there and end.
+    /// Write what is queued, then end.
     Drain,
-    /// Drop what is there and end.
+    /// Drop what is queued, then end.
     Abandon,
 }
 
-/// What workers and writer share.
+/// The state that workers and writer share.
 #[derive(Debug)]
 pub(super) struct Shared {
     full: ArrayQueue<Vec<u8>>,
@@ -57,18 +61,18 @@ impl Shared {
         }
     }
 
-    /// The oldest batch that waits.
+    /// The oldest batch in the queue.
     pub(super) fn take(&self) -> Option<Vec<u8>> {
         self.full.pop()
     }
 
-    /// Gives a batch back for further use; beyond [`EMPTY_BATCHES_MAX`] it is freed.
+    /// Returns a batch for further use; beyond [`EMPTY_BATCHES_MAX`] it is freed.
     pub(super) fn give_back(&self, mut batch: Vec<u8>) {
         batch.clear();
         let _ = self.empty.push(batch);
     }
 
-    /// Lines lost so far.
+    /// Lines dropped so far.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -90,7 +94,7 @@ impl Shared {
     }
 }
 
-/// A worker's end of the log. What it holds is handed over when it is dropped.
+/// A worker's end of the log. Dropping it hands over the lines that it holds.
 #[derive(Debug)]
 pub struct Lines {
     shared: Arc<Shared>,
@@ -103,7 +107,8 @@ impl Lines {
         Self { shared, batch: empty_batch(), line_count: 0 }
     }
 
-    /// Where the next line goes; call it once a line, and append that line with its line end (see `log::line::write`).
+    /// The buffer for the next line; call it once for each line, and append that line with its line end (see
+    /// `log::line::write`).
     pub fn line(&mut self) -> &mut Vec<u8> {
         if self.batch.len() >= BATCH_BYTES_MAX {
             self.hand_over();
@@ -112,9 +117,9 @@ impl Lines {
         &mut self.batch
     }
 
-    /// Hands over what the turn has logged; at the end of every turn.
+    /// Hands over the lines of the turn; called at the end of every turn.
     ///
-    /// While the writer is behind, lines stay here for the next turn: see [`Lines::holds_any`].
+    /// If the writer has fallen behind, lines stay here for the next turn: see [`Lines::holds_any`].
     pub fn flush(&mut self) {
         let full = self.batch.len() >= BATCH_BYTES_MAX;
         if full || (self.holds_any() && self.shared.full.len() < SHORT_BATCHES_MAX) {
@@ -122,24 +127,25 @@ impl Lines {
         }
     }
 
-    /// Lines were left over by the last flush. A worker that is about to wait for long then waits for a few
-    /// milliseconds only and flushes again, else they would come as late as its next event.
+    /// The last flush left lines. Before a long wait, a worker then waits for a few milliseconds only and
+    /// flushes again; otherwise the lines would be delayed until its next event.
     pub fn holds_any(&self) -> bool {
         self.line_count > 0
     }
 
-    /// Frees the emptied batches of all workers, and moves its own, if it is empty: after a peak they lie above what the peak took, and
-    /// keep the allocator from giving that back.
+    /// Frees the emptied batches of all workers, and moves its own if it is empty: after a peak, batches are
+    /// above the other blocks of the heap and keep the allocator from returning memory to the system.
     pub fn trim(&mut self) {
         while self.shared.empty.pop().is_some() {}
         if !self.holds_any() {
-            // Taken before the other is freed, it could not lie where that is.
+            // Allocated before the other is freed, the new one could not take that place.
             self.batch = Vec::new();
             self.batch = empty_batch();
         }
     }
 
-    /// Puts the batch into the queue, or drops and counts its lines where that is full. The batch is empty then.
+    /// Puts the batch into the queue, or, if that is full, drops and counts its lines. The batch is empty
+    /// afterwards.
     fn hand_over(&mut self) {
         let lines = mem::take(&mut self.line_count);
         let batch = mem::take(&mut self.batch);
@@ -154,7 +160,7 @@ impl Lines {
     }
 }
 
-/// The lines of one worker, taken by the caller: a log without a writing thread.
+/// The lines of one worker, taken by the caller: a log without a writer thread.
 #[derive(Debug)]
 pub struct Tail(Arc<Shared>);
 
@@ -165,7 +171,7 @@ impl Tail {
         (Lines::new(Arc::clone(&shared)), Self(shared))
     }
 
-    /// The batch of lines that has waited longest.
+    /// The oldest batch in the queue.
     pub fn take(&self) -> Option<Vec<u8>> {
         self.0.take()
     }

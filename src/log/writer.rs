@@ -1,8 +1,8 @@
-//! The thread that writes the access log, and the only place in Apex that waits without being woken.
+//! The thread that writes the access log, the only place in Apex that sleeps and polls.
 //!
-//! It looks at the queue fifty times a second, less often the longer nothing comes, so that no worker ever makes a
-//! system call to wake it. An output that fails or blocks costs lines, which are counted and reported; it never costs an
-//! exchange, and never holds up the end of the process for longer than `STOP_WAIT`.
+//! It polls the queue fifty times a second, less often the longer it stays empty, so that no worker makes a
+//! system call to wake it. An output that fails or blocks costs lines, which are counted and reported; it
+//! never costs an exchange, and delays the exit of the process by at most `STOP_WAIT`.
 
 use super::queue::{Lines, Order, Shared};
 use std::io::{self, ErrorKind, IoSlice, Write};
@@ -11,32 +11,32 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How long the writer naps after a look that found lines. Each nap's end takes a core from a worker, and nobody who reads a log
-/// notices so little: at 60,000 lines a second, naps of 5 ms cost half of what the writer took.
+/// The writer's sleep after a poll that found lines. Each wake takes CPU time from a worker, and readers of a
+/// log do not notice the delay: at 60,000 lines a second, sleeps of 5 ms cost half of the writer's CPU time.
 const NAP_MIN: Duration = Duration::from_millis(20);
 
-/// How long the writer naps when its output has no room, so that a pipe of 64 KiB passes 13 MB a second.
+/// The writer's sleep if its output has no room: with it, a pipe of 64 KiB passes 13 MB a second.
 const NAP_BLOCKED: Duration = Duration::from_millis(5);
 
-/// The longest nap of a writer that finds nothing, each nap being double the one before: ten looks a second cost nothing
-/// that can be measured, and a line is never later than this.
+/// The longest sleep while the queue stays empty; each sleep is twice the one before. Ten polls a second have
+/// no measurable cost, and this bounds the delay of a line.
 const NAP_MAX: Duration = Duration::from_millis(100);
 
-/// Batches that go out with one `writev`.
+/// Batches in one `writev`.
 const GATHER_BATCHES_MAX: usize = 64;
 
-/// At most one report of dropped lines in this time.
+/// The shortest time between two reports of dropped lines.
 const REPORT_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long [`Writer::stop`] waits for an output that blocks.
+/// The time that [`Writer::stop`] waits for an output that blocks.
 const STOP_WAIT: Duration = Duration::from_secs(1);
 
 /// How a writer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
-    /// All lines that were queued were written, or dropped and reported.
+    /// All queued lines were written, or dropped and reported.
     Drained,
-    /// The output blocked for as long as the stop waits; what was queued is lost.
+    /// The output blocked for `STOP_WAIT`; the queued lines are lost.
     Abandoned,
 }
 
@@ -50,10 +50,11 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. It writes lines to `out` (unbuffered: a file, not `Stdout`) and its own troubles to `complaints`.
+    /// Starts the thread. It writes lines to `out` (unbuffered: a file, not `Stdout`) and its own errors to
+    /// `complaints`.
     ///
     /// # Errors
-    /// The system has no thread to give.
+    /// The system refused a thread.
     pub fn spawn(
         out: impl Write + Send + 'static,
         complaints: impl Write + Send + 'static,
@@ -77,23 +78,24 @@ impl Writer {
         Ok(Self { shared, thread: Some(thread), ended })
     }
 
-    /// A worker's end. Each worker has one of its own.
+    /// A worker's end; one for each worker.
     pub fn lines(&self) -> Lines {
         Lines::new(Arc::clone(&self.shared))
     }
 
-    /// Lines that were lost since the start, because the queue was full or the output failed.
+    /// Lines lost since the start, because the queue was full or the output failed.
     pub fn dropped(&self) -> u64 {
         self.shared.dropped()
     }
 
-    /// Ends the thread when it has written what is queued (drop every [`Lines`] before, for they hold lines too), or after
-    /// `STOP_WAIT` where the output blocks. The thread is then left to itself, for nothing can end a blocked write.
+    /// Ends the thread after it has written the queued lines (drop every [`Lines`] first, because they hold
+    /// lines too), or after `STOP_WAIT` if the output blocks. In that case the thread is left running,
+    /// because a blocked write cannot be ended.
     pub fn stop(mut self) -> Stopped {
         self.tell(Order::Drain);
         match self.ended.recv_timeout(STOP_WAIT) {
             Ok(()) | Err(RecvTimeoutError::Disconnected) => {
-                // It is past its last write, so this does not wait.
+                // The thread has finished its last write, so this does not wait.
                 if let Some(thread) = self.thread.take() {
                     let _ = thread.join();
                 }
@@ -108,7 +110,7 @@ impl Writer {
     }
 
     fn tell(&self, order: Order) {
-        // The thread looks after its nap, which is NAP_MAX at the most.
+        // The thread reads the order after its sleep, at most NAP_MAX later.
         self.shared.set_order(order);
     }
 }
@@ -122,7 +124,7 @@ impl Drop for Writer {
     }
 }
 
-/// What a look at the queue found.
+/// The result of a poll of the queue.
 #[derive(PartialEq, Eq)]
 enum Look {
     Lines,
@@ -135,7 +137,7 @@ fn doze(nap: Duration) {
     thread::sleep(nap);
 }
 
-/// What the thread owns.
+/// The state of the thread.
 struct Scribe<O, C> {
     shared: Arc<Shared>,
     out: O,
@@ -143,9 +145,9 @@ struct Scribe<O, C> {
     batches: Vec<Vec<u8>>,
     /// A write failed within a line, whose end is missing in the output.
     line_open: bool,
-    /// The kinds of error that were said; each is said once.
+    /// The kinds of errors already reported; each is reported once.
     kinds_said: Vec<ErrorKind>,
-    /// Dropped lines that were reported, and when.
+    /// Dropped lines already reported, and the time of the last report.
     reported: u64,
     reported_at: Option<Instant>,
 }
@@ -154,7 +156,7 @@ impl<O: Write, C: Write> Scribe<O, C> {
     fn run(&mut self) {
         let mut nap = NAP_MIN;
         loop {
-            // The order is read before the look: lines that were queued before the order are then seen by the look.
+            // Read before the poll, so that the poll sees all lines queued before the order.
             let order = self.shared.order();
             let found = self.look();
             match (order, found) {
@@ -171,10 +173,11 @@ impl<O: Write, C: Write> Scribe<O, C> {
         let _ = self.out.flush();
     }
 
-    /// Writes what is queued, gathered into as few writes as possible.
+    /// Writes what is queued, in as few writes as possible.
     fn look(&mut self) -> Look {
         let mut found = Look::Nothing;
-        // Bounded by the size of the queue, so that orders and reports are seen to while the workers are busy.
+        // Bounded by the size of the queue, so that orders and reports are handled while the workers are
+        // busy.
         for _ in 0..super::queue::QUEUE_BATCHES_MAX.div_ceil(GATHER_BATCHES_MAX) {
             while self.batches.len() < GATHER_BATCHES_MAX {
                 let Some(batch) = self.shared.take() else { break };
@@ -195,7 +198,8 @@ impl<O: Write, C: Write> Scribe<O, C> {
     fn write_gathered(&mut self) {
         let open = self.line_open;
         let mut slices = [IoSlice::new(&[]); GATHER_BATCHES_MAX + 1];
-        // The end of a line that a failed write tore comes first, else the next line would be glued to its front part.
+        // First the end of a line that a failed write tore; otherwise the next line would be appended to its
+        // front part.
         slices[0] = IoSlice::new(if open { b"\n" } else { b"" });
         for (slice, batch) in slices[1..].iter_mut().zip(&self.batches) {
             *slice = IoSlice::new(batch);
@@ -211,9 +215,10 @@ impl<O: Write, C: Write> Scribe<O, C> {
         self.say_once(&error);
     }
 
-    /// Counts the lines of the gathered batches that did not go out whole, `written` octets having gone out.
+    /// Counts the lines of the gathered batches that were not written completely, after `written` octets
+    /// were.
     fn count_lost(&mut self, written: usize, open: bool) {
-        // The line end that was put in front is no octet of the batches.
+        // The line end in front does not belong to the batches.
         let Some(mut skip) = written.checked_sub(usize::from(open)) else {
             self.shared.count_dropped(self.batches.iter().map(|batch| line_ends(batch)).sum());
             return;
@@ -231,7 +236,7 @@ impl<O: Write, C: Write> Scribe<O, C> {
         self.shared.count_dropped(lost);
     }
 
-    /// Says what failed, once a kind of failure: a disk that is full for a day is one line here.
+    /// Reports an error, once for each kind: a disk that is full for a day makes one line here.
     fn say_once(&mut self, error: &io::Error) {
         if !self.kinds_said.contains(&error.kind()) {
             self.kinds_said.push(error.kind());
@@ -271,7 +276,7 @@ fn line_ends(bytes: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', bytes).map(|_| 1).sum()
 }
 
-/// Writes all of `slices`; where that fails, says how many octets went out before.
+/// Writes all of `slices`; on failure, returns how many octets were written before.
 fn write_all<O: Write>(
     out: &mut O,
     mut slices: &mut [IoSlice<'_>],
@@ -286,7 +291,8 @@ fn write_all<O: Write>(
                 IoSlice::advance_slices(&mut slices, count);
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // Somebody made our output non-blocking (it is often shared with other programs): its reader is slow, not gone.
+            // Another program made this output, which is often shared, non-blocking: its reader is slow, not
+            // gone.
             Err(error) if error.kind() == ErrorKind::WouldBlock && shared.order() != Order::Abandon => {
                 doze(NAP_BLOCKED);
             }
@@ -301,8 +307,8 @@ mod tests {
     use super::*;
     use std::sync::mpsc::{Receiver, Sender};
 
-    /// An output that sends what it is given to the test and does what it is told for each write: how many octets to
-    /// take at most, or how to fail; all goes well when nothing more is told.
+    /// An output that sends its input to the test and follows a plan for each write: the most octets to take,
+    /// or the error to return. Without a plan, it takes everything.
     struct Told {
         plan: std::vec::IntoIter<Result<usize, ErrorKind>>,
         to: Sender<Vec<u8>>,
@@ -376,7 +382,7 @@ mod tests {
         }
     }
 
-    /// Runs the scribe by hand, so that it is known which lines are written together.
+    /// Runs the scribe in the test's thread, so that it is known which lines are written together.
     fn scribe(plan: Vec<Result<usize, ErrorKind>>) -> (Scribe<Told, Vec<u8>>, Lines, Receiver<Vec<u8>>) {
         let shared = Arc::new(Shared::new());
         let lines = Lines::new(Arc::clone(&shared));
@@ -414,7 +420,8 @@ mod tests {
     #[test]
     fn a_failing_output_costs_its_lines_and_is_said_once() {
         let full = ErrorKind::StorageFull;
-        // The first write takes a line and a half, then the disk is full twice, then the pipe breaks, then all is well.
+        // The first write takes a line and a half, then the disk is full twice, then the pipe breaks, then
+        // writes succeed.
         let (mut scribe, mut lines, from) =
             scribe(vec![Ok(6), Err(full), Err(full), Ok(1), Ok(2), Err(ErrorKind::BrokenPipe)]);
         log(&mut lines, &["one\n", "two\n", "three\n"]);
