@@ -1,5 +1,5 @@
-//! An exchange under way as a worker holds it: in a slot map of its own, with its table, its backend connection and its pipes. It
-//! names the connection that its request came by; that connection names it.
+//! An active exchange with the worker's state for it: routing table, backend connection, pipes. It lives in
+//! its own slot map. It names its client connection, and the client connection names it.
 
 use super::pipes::Pipes;
 use super::shared::Snapshot;
@@ -10,14 +10,15 @@ use crate::route::health::Admission;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// One version of the table as this worker holds it: counted without touching what other workers count.
+/// A snapshot as this worker holds it: a reference count of its own, so that clones do not touch memory of
+/// other workers.
 pub(super) type LocalSnapshot = Rc<Arc<Snapshot>>;
 
-/// From how many octets on a socket tells that there is something to read.
+/// The low-water mark of a socket: from how many octets on epoll reports it as readable.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LowWater {
     pub(super) octets: usize,
-    /// How long more than any are waited for.
+    /// End of the low-water wait, if `octets` is more than [`ANY_BYTES`].
     pub(super) until: Tick,
 }
 
@@ -25,29 +26,29 @@ impl LowWater {
     pub(super) const ANY: Self = Self { octets: ANY_BYTES, until: Tick::NEVER };
 }
 
-/// An exchange under way, with what the worker holds for it.
+/// An active exchange with the worker's state for it.
 #[derive(Debug)]
 pub(super) struct Active<P> {
     pub(super) exchange: Exchange,
-    /// The connection that its request came by.
+    /// The client connection of its request.
     pub(super) client: Key,
-    /// The table that routes it, for all its life.
+    /// The snapshot that routes it, for its whole life.
     pub(super) local: LocalSnapshot,
     /// Its backend connection.
     pub(super) link: Option<Key>,
-    /// Whether the endpoint at the other end of that was known to be out.
+    /// Whether the endpoint of that connection was known to be out.
     pub(super) admission: Admission,
-    /// How long its client may be at rest, as long as nothing of a request has come.
+    /// Deadline of the idle client, as long as no octet of a request has arrived.
     pub(super) rests_until: Tick,
-    /// It waits in the worker's queue for its next turn.
+    /// It is in the worker's queue of busy exchanges.
     pub(super) queued: bool,
-    /// It had much to do when it was served last.
+    /// It moved much when it was last served.
     pub(super) is_busy: bool,
-    /// It stands in the worker's list of those that wait for much.
+    /// It is in the worker's list of low-water waits.
     pub(super) low_water_waits: bool,
-    /// To each side, a part of a segment waits for more.
+    /// Per side: a partial segment is held back until more data follows.
     corked: [bool; 2],
-    /// What each side's socket tells of.
+    /// Per side: the low-water mark of the socket.
     low_water: [LowWater; 2],
     /// The pipe from client to backend.
     request_pipe: Option<P>,
@@ -56,7 +57,7 @@ pub(super) struct Active<P> {
 }
 
 impl<P> Active<P> {
-    /// One that has not begun, for the connection that `client` names.
+    /// A new exchange for the connection `client`.
     pub(super) fn new(client: Key, local: LocalSnapshot) -> Self {
         Self {
             exchange: Exchange::new(),
@@ -75,7 +76,7 @@ impl<P> Active<P> {
         }
     }
 
-    /// The pipe that is filled from that side.
+    /// The pipe filled from that side.
     pub(super) fn pipe_from(&mut self, side: Side) -> &mut Option<P> {
         match side {
             Side::Client => &mut self.request_pipe,
@@ -83,23 +84,23 @@ impl<P> Active<P> {
         }
     }
 
-    /// To that side, a part of a segment waits for more.
+    /// Whether a partial segment to that side is held back until more data follows.
     pub(super) fn corked(&mut self, side: Side) -> &mut bool {
         &mut self.corked[side as usize]
     }
 
-    /// What that side's socket tells of.
+    /// The low-water mark of that side's socket.
     pub(super) fn low_water(&mut self, side: Side) -> &mut LowWater {
         &mut self.low_water[side as usize]
     }
 
-    /// What the worker holds for it is as for one that has not begun.
+    /// Resets the worker's state to that of a new exchange.
     pub(super) fn reset(&mut self) {
         (self.queued, self.is_busy, self.low_water_waits) = (false, false, false);
         (self.corked, self.low_water) = ([false; 2], [LowWater::ANY; 2]);
     }
 
-    /// Gives pipes back that hold nothing; all of them when the exchange is `over`.
+    /// Returns empty pipes to the pool; all pipes if the exchange is `over`.
     pub(super) fn settle_pipes<S: System<Pipe = P>>(&mut self, system: &S, pipes: &mut Pipes<P>, over: bool) {
         for pipe in [&mut self.request_pipe, &mut self.response_pipe] {
             if let Some(pipe) = pipe.take_if(|pipe| over || system.held(pipe) == 0) {

@@ -1,30 +1,30 @@
-//! Wakes a worker at a time. A poll with a timeout of its own starts and stops a timer of the kernel each time it waits, and a short
-//! one sets the core's clock each time, which takes a virtual machine longer than the poll. This timer stays where it is while
-//! nothing is due earlier, and the polls wait without any.
+//! Wakes a worker at a given time. One kernel timer, left as it is while no earlier time is needed, so that
+//! polls need no timeout: a poll with a timeout starts and stops a kernel timer each time
+//! (docs/performance.md).
 
 use crate::base::Tick;
 use crate::net::System;
 use std::io;
 use std::time::Duration;
 
-/// What the system's alarm is set to. Its events say nothing that the clock does not say.
+/// The time that the system's alarm is set to. Its events carry no data.
 #[derive(Debug)]
 pub(super) struct Alarm {
-    /// When it rings, or rang last.
+    /// Time of the next or last alarm.
     at: Tick,
 }
 
 impl Alarm {
-    /// One that is not set.
+    /// An alarm that is not set.
     pub(super) fn new() -> Self {
         Self { at: Tick::NEVER }
     }
 
-    /// Sees to it that the worker wakes at `at` at the latest, which is later than `now`. It may wake before, at an earlier time
-    /// that is not wanted any more: taking that back would cost more, each time.
+    /// Wakes the worker at `at`, which is after `now`, or earlier: an earlier alarm that is no longer needed
+    /// stays set, because to cancel it each time would cost more.
     ///
     /// # Errors
-    /// The system refuses it, which it has no reason for.
+    /// The system refused to set the timer, which is not expected.
     pub(super) fn set(&mut self, system: &mut impl System, at: Tick, now: Tick) -> io::Result<()> {
         let is_set = self.at > now;
         if at == Tick::NEVER || (is_set && self.at <= at) {
@@ -61,7 +61,7 @@ mod tests {
             self.alarm.set(&mut self.kernel, at, now).unwrap();
         }
 
-        /// True where it rings within that time.
+        /// Whether the alarm fires within `time`.
         fn rings_within(&mut self, time: Duration) -> bool {
             let mut events = Vec::new();
             self.kernel.poll(&mut events, Some(time));
@@ -93,13 +93,13 @@ mod tests {
         }
         assert_eq!(ringer.alarm.at, soon);
         assert!(ringer.rings_within(SOON));
-        // It has rung, so the later time is one to be set.
+        // The alarm has fired, so the later time must be set.
         let now = ringer.now();
         ringer.set(never, now);
         assert_eq!(ringer.alarm.at, soon);
         ringer.set(later, now);
         assert_eq!(ringer.alarm.at, later);
-        // The time that is there already is the shortest one.
+        // A time that has come already gives the shortest pause.
         ringer.set(now, now);
         assert!(ringer.rings_within(SOON));
     }

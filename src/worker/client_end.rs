@@ -1,31 +1,31 @@
-//! The client's end of an exchange, as a worker drives it: a whole connection with HTTP/1.1, one stream of many with a protocol that
-//! has such. The driver is compiled for each kind of end.
+//! The client end of an exchange as the driver sees it: a whole connection with HTTP/1.1, one stream with a
+//! multiplexed protocol. The driver is compiled for each kind.
 
 use super::wheel::Wheel;
 use crate::base::{Key, Tick};
 use crate::net::System;
 use std::io;
 
-/// Who a client is.
+/// Identity of a client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Identity<'a> {
     /// Its address, if it has one.
     pub(super) address: Option<&'a [u8]>,
-    /// As the access log names it.
+    /// Its name in the access log.
     pub(super) name: &'a [u8],
-    /// Its own X-Forwarded-* are believed.
+    /// Its X-Forwarded-* fields are trusted.
     pub(super) trusted: bool,
-    /// It came when there were as many as allowed.
+    /// Accepted while the number of connections was at the limit.
     pub(super) over_limit: bool,
 }
 
-/// Where the request of an exchange comes from, and its response goes. What is moved is told as by the calls of [`System`] of the
-/// same names.
+/// Source of an exchange's request and destination of its response. Results are those of the methods of
+/// [`System`] with the same names.
 pub(super) trait ClientEnd<S: System> {
-    /// Who it is.
+    /// The client's identity.
     fn identity(&self) -> Identity<'_>;
 
-    /// Has the wheel ask about the connection that `key` names at `deadline`.
+    /// Schedules the timer of the connection `key` for `deadline`.
     fn schedule(&mut self, wheel: &mut Wheel<Key>, key: Key, deadline: Tick);
 
     fn read(&mut self, system: &mut S, bytes: &mut Vec<u8>) -> io::Result<usize>;

@@ -1,4 +1,5 @@
-//! The clock of a worker, sampled once a turn: the process clock in ticks, and the wall clock as texts made once a second.
+//! A worker's clock, sampled once per turn: the process clock in ticks, and the wall clock as texts that are
+//! made once per second.
 
 use crate::base::Tick;
 use crate::net::System;
@@ -13,7 +14,7 @@ pub(super) struct Clock {
     texts_until: Tick,
     /// The wall clock as an IMF-fixdate (RFC 9110 section 5.6.7).
     pub(super) imf_date: String,
-    /// The wall clock as an access line has it.
+    /// The wall clock in the format of the access log.
     pub(super) log_date: String,
 }
 
@@ -38,7 +39,7 @@ impl Clock {
     }
 
     fn write_texts(&mut self, wall: SystemTime) {
-        // In place: a warm worker asks the allocator for nothing.
+        // In place: a warm worker never allocates.
         self.imf_date.clear();
         let _ = write!(self.imf_date, "{}", HttpDate::from(wall));
         write_log_date(&self.imf_date, &mut self.log_date);
@@ -47,12 +48,12 @@ impl Clock {
     }
 }
 
-/// `Sun, 22 Nov 2026 19:51:00 GMT` as `22/Nov/2026:19:51:00 +0000`: every part has its place.
+/// Converts `Sun, 22 Nov 2026 19:51:00 GMT` to `22/Nov/2026:19:51:00 +0000`: all parts have fixed positions.
 fn write_log_date(imf_date: &str, text: &mut String) {
     let part = |range| imf_date.get(range).unwrap_or("-");
     let (day, month, year, time) = (part(5..7), part(8..11), part(12..16), part(17..25));
     text.clear();
-    // A string takes whatever is written to it.
+    // Writing to a string cannot fail.
     let _ = write!(text, "{day}/{month}/{year}:{time} +0000");
 }
 

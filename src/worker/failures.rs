@@ -1,5 +1,5 @@
-//! What exchanges learn of endpoints, and what is told of it: to the endpoint's health, to the operator when an endpoint is taken out
-//! and when it is back, and to the access line.
+//! Reports results of exchanges: to the health of endpoints, to the operator when an endpoint is taken out or
+//! is back, and to the access log line.
 
 use super::active::Active;
 use super::resources::{OperatorLine, Resources};
@@ -11,16 +11,16 @@ use crate::route::health::{Admission, Failure};
 use std::fmt::Write;
 use std::time::Duration;
 
-/// Lines about endpoints that one worker tells within [`LINES_SPAN`]: enough for one that fails and its neighbours, too few to flood
-/// a log where hundreds come and go.
+/// Lines about endpoints that one worker logs within [`LINES_SPAN`]: enough for a failing endpoint and its
+/// neighbours, few enough to keep the log readable when hundreds of endpoints change.
 const LINES_MAX: u32 = 16;
 
 const LINES_SPAN: Duration = Duration::from_secs(1);
 
-/// Endpoints that an access line names; the others are a number.
+/// Endpoints named in an access log line. Further ones are only counted.
 const TRIED_MAX: usize = 8;
 
-/// How often the operator was told of endpoints lately.
+/// Rate limit of lines about endpoints.
 #[derive(Debug, Default)]
 pub(super) struct EndpointChanges {
     since: Tick,
@@ -29,7 +29,7 @@ pub(super) struct EndpointChanges {
 }
 
 impl EndpointChanges {
-    /// May another line be told? If so, how many were not told since the last one.
+    /// Whether another line may be logged; if so, the number of lines dropped since the last one.
     fn admit(&mut self, now: Tick) -> Option<u32> {
         if now >= self.since.after(LINES_SPAN) {
             (self.since, self.told) = (now, 0);
@@ -44,7 +44,7 @@ impl EndpointChanges {
 }
 
 impl<S: System> Resources<S> {
-    /// An exchange failed at an endpoint.
+    /// Records a failure of an endpoint.
     pub(super) fn endpoint_failed(
         &mut self,
         backend: &str,
@@ -63,7 +63,7 @@ impl<S: System> Resources<S> {
         }
     }
 
-    /// An exchange ends its use of a connection, or has its answer by it: what does that say of the endpoint?
+    /// Judges an endpoint when an exchange releases its connection, or when a trial has its response head.
     #[cold]
     pub(super) fn judge(&mut self, active: &mut Active<S::Pipe>, link: Key) {
         let Some(link) = self.links.get_mut(link) else { return };
@@ -85,7 +85,7 @@ impl<S: System> Resources<S> {
         }
     }
 
-    /// The head of the response to a trial is there: others need not wait for the end of its content.
+    /// Judges a trial at its response head: other exchanges need not wait for the end of the content.
     #[cold]
     pub(super) fn judge_early(&mut self, active: &mut Active<S::Pipe>) {
         if active.exchange.record().answered.is_some()
@@ -116,8 +116,8 @@ impl<S: System> Resources<S> {
     }
 }
 
-/// The tries that failed, as the access line has them: `address:reason`, with commas between. Empty, and nothing allocated, where none
-/// did.
+/// Failed tries in the format of the access log line: `address:reason`, comma-separated. Without failures it
+/// is empty and allocates nothing.
 pub(super) fn tried(pool: &Pool, tries: &[Try]) -> String {
     let mut text = String::new();
     for (number, Try { endpoint, failure }) in tries.iter().enumerate() {
@@ -130,7 +130,7 @@ pub(super) fn tried(pool: &Pool, tries: &[Try]) -> String {
             pool.members.iter().find_map(|(backend, _)| backend.address_of(*endpoint));
         let _ = match address {
             Some(address) => write!(text, "{comma}{address}:{}", failure.as_str()),
-            // It went meanwhile.
+            // The endpoint was removed meanwhile.
             None => write!(text, "{comma}?:{}", failure.as_str()),
         };
     }

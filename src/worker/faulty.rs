@@ -1,4 +1,4 @@
-//! The kernel with faults put in on purpose, for tests of the worker.
+//! The kernel with injected faults, for tests of the worker.
 
 use crate::base::{Address, Key, Tick};
 use crate::net::pipe::Pipe;
@@ -8,18 +8,18 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, SystemTime};
 
-/// A read whose octets begin so panics.
+/// A read whose octets begin with this text panics.
 pub(super) const PANICS: &[u8] = b"GET /panic";
 
 #[derive(Debug)]
 pub(super) struct Faulty {
     kernel: Kernel,
-    /// How the next polls are ended by a signal: the clock is then so much further.
+    /// The next polls are interrupted by a signal; each moves the clock forward by this time.
     pub(super) interruptions: VecDeque<Duration>,
     ahead: Duration,
     /// Errors (errno(3)) of the next accepts.
     pub(super) accept_errors: VecDeque<i32>,
-    /// The next connections are not registered.
+    /// Registration of the next connections fails.
     pub(super) refuses_to_register: bool,
 }
 
@@ -137,7 +137,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream;
 
-    /// A worker that serves, and where. Every request is answered with 404.
+    /// A serving worker and its address. Every request gets a 404.
     fn serving() -> (Worker<Faulty>, std::net::SocketAddr) {
         let first = bound(0, Ownership::Exclusive);
         let address = first.group.address.ip().unwrap();
@@ -153,7 +153,7 @@ mod tests {
         client
     }
 
-    /// Has the worker turn until something comes of it for that client: the first octets, or none.
+    /// Turns the worker until that client receives octets or the end: returns the first octets, or none.
     fn await_octets(worker: &mut Worker<Faulty>, client: &mut TcpStream) -> Vec<u8> {
         let mut octets = vec![0; 4096];
         for _ in 0..1000 {
@@ -192,7 +192,7 @@ mod tests {
         worker.resources.system.accept_errors.push_back(libc::ECONNABORTED);
         worker.accept_more();
         assert_eq!((worker.clients.len(), worker.listeners[0].paused), (1, false));
-        // What the system lacks does.
+        // An error for lack of resources pauses the listener.
         worker.listeners[0].ready = true;
         worker.resources.system.accept_errors.push_back(libc::EMFILE);
         worker.resources.warned_at = Some(worker.resources.clock.now);
@@ -219,7 +219,7 @@ mod tests {
             worker.turn();
         }
         worker.turn();
-        // Stopped for longer than every timeout; meanwhile the rest comes of one.
+        // Stopped for longer than every timeout; meanwhile the rest of one request arrives.
         slow.write_all(b"Host: a\r\n\r\n").unwrap();
         worker.resources.system.interruptions.push_back(Duration::from_secs(60));
         assert!(await_octets(&mut worker, &mut slow).starts_with(b"HTTP/1.1 404"));

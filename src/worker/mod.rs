@@ -1,14 +1,14 @@
-//! The reactor: one thread, one epoll, everything that it touches its own.
+//! The reactor: one thread with one epoll; all its state is its own.
 //!
-//! A turn: poll, sample the clock, look for a new table, tell exchanges of the events, drive each as far as it goes, ask those
-//! whose time is up, hand over the log lines.
+//! A turn: poll, sample the clock, check for a new snapshot, pass events to exchanges, drive each exchange
+//! until it blocks, handle timers that fired, hand over log lines.
 //!
-//! Three slot maps hold what goes on: client connections (`client`), backend connections (`socket`) and exchanges (`active`). A
-//! backend connection names the exchange that uses it, an exchange names the client connection that its request came by. `drive` is
-//! the list of everything that an exchange can ask for, the same for every kind of client's end (`client_end`); `resources` is what
-//! it is served from; `dial` finds backend connections; `accept` welcomes clients; `alarm` ends a poll when something is due;
-//! `low_water` waits for much where much comes fast; `trim` gives back what a peak took. What it asks of the kernel goes through
-//! [`crate::net::System`].
+//! Three slot maps hold client connections (`client`), backend connections (`socket`) and exchanges
+//! (`active`). A backend connection names the exchange that uses it; an exchange names its client connection.
+//! `drive` lists every effect of an exchange, the same for each kind of client end (`client_end`);
+//! `resources` holds what exchanges borrow; `dial` finds backend connections; `accept` accepts clients;
+//! `alarm` ends a poll when work is due; `low_water` lets fast content gather in the kernel; `trim` returns
+//! memory after a peak. All system calls go through [`crate::net::System`].
 
 mod accept;
 mod active;

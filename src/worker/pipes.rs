@@ -1,25 +1,25 @@
-//! Empty pipes that a worker keeps for later use.
+//! A worker's pool of empty pipes.
 
 use crate::base::{ObjectPool, Tick};
 use crate::net::System;
 use std::io;
 use std::time::Duration;
 
-/// After the kernel had no pipe to give, or a small one, it is not asked again for so long.
+/// Pause after the kernel refused a pipe or gave a small one.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
-/// The empty pipes of one worker.
+/// The pool of empty pipes of one worker.
 #[derive(Debug)]
 pub(super) struct Pipes<P> {
     free: ObjectPool<P>,
-    /// The kernel refused one: until then it is not asked for another.
+    /// No new pipe is requested from the kernel before this time, because it refused one.
     refused_until: Tick,
 }
 
-/// Empty pipes kept for later, two descriptors each.
+/// Empty pipes in the pool, two descriptors each.
 const FREE_MAX: usize = 32;
 
-/// No more than these are not worth a look at what was needed.
+/// Pools of at most this size are never trimmed.
 const FREE_BASE: usize = 4;
 
 impl<P> Default for Pipes<P> {
@@ -29,7 +29,8 @@ impl<P> Default for Pipes<P> {
 }
 
 impl<P> Pipes<P> {
-    /// An empty pipe; none where the kernel has none of a useful size to `make` one of, or had none a moment before `now`.
+    /// An empty pipe from the pool, or a new one from `make`. `None` if the kernel refuses a pipe of a useful
+    /// size, or did so within [`REFUSED_PAUSE`] before `now`.
     pub(super) fn take(&mut self, now: Tick, make: impl FnOnce() -> io::Result<P>) -> Option<P> {
         if let Some(pipe) = self.free.take() {
             return Some(pipe);
@@ -44,19 +45,20 @@ impl<P> Pipes<P> {
         pipe.ok()
     }
 
-    /// Takes a pipe back. One with bytes left is dropped: it would carry one client's bytes to another.
+    /// Returns a pipe to the pool. A pipe with octets left is dropped: it would carry one client's octets to
+    /// another.
     pub(super) fn give<S: System<Pipe = P>>(&mut self, system: &S, pipe: P) {
         if system.held(&pipe) == 0 {
             self.free.give(pipe);
         }
     }
 
-    /// More are kept than is worth a look.
+    /// Whether the pool is large enough to be trimmed.
     pub(super) fn has_surplus(&self) -> bool {
         self.free.has_surplus()
     }
 
-    /// Closes them if too many were not needed since the last look.
+    /// Closes pooled pipes if too many were not needed since the last look.
     pub(super) fn trim(&mut self) {
         if self.free.is_unneeded() {
             self.free.trim();
@@ -86,7 +88,7 @@ mod tests {
         assert!(pipes.take(NOW, refuse).is_none());
         let before = Tick(NOW.after(REFUSED_PAUSE).0 - 1);
         assert!(pipes.take(before, || panic!("asked within the pause")).is_none());
-        // Those that come back serve meanwhile.
+        // Pipes returned to the pool are still used.
         pipes.give(&kernel, Pipe::new().unwrap());
         assert!(pipes.take(before, || panic!("asked although one is free")).is_some());
         assert!(pipes.take(NOW.after(REFUSED_PAUSE), Pipe::new).is_some());
@@ -106,7 +108,7 @@ mod tests {
         pipes.give(&kernel, pipe);
         let pipe = pipes.take(NOW, Pipe::new).unwrap();
         assert_eq!(kernel.held(&pipe), 0);
-        // An empty one is.
+        // An empty pipe is reused.
         pipes.give(&kernel, pipe);
         assert_eq!(pipes.free.len(), 1);
     }

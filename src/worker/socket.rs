@@ -1,4 +1,4 @@
-//! What a worker holds for a listener and for a backend connection. What it holds for a client is in `client`.
+//! The worker's state for a listener and for a backend connection. The state for a client is in `client`.
 
 use super::listen_group::ListenGroup;
 use super::wheel::Timer;
@@ -11,43 +11,43 @@ use std::sync::Arc;
 /// A listener of this worker.
 #[derive(Debug)]
 pub(super) struct Listener<L> {
-    /// What its events are told by; never used again.
+    /// Number of the key of its events; never reused.
     pub(super) number: u32,
-    /// It stands before the place: with the place gone, the socket is closed for certain.
+    /// Declared before `group`, and so dropped first: once the group is dropped, the socket is closed.
     pub(super) socket: L,
     pub(super) group: Arc<ListenGroup>,
-    /// Connections may be waiting.
+    /// The accept queue may hold connections.
     pub(super) ready: bool,
-    /// At a limit: it is tried again after a pause.
+    /// Paused at a limit; retried after the pause.
     pub(super) paused: bool,
     pub(super) state: ListenerState,
 }
 
-/// What becomes of a listener.
+/// Lifecycle state of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ListenerState {
-    /// It stays.
+    /// In service.
     Staying,
-    /// No more connections begin. Those that have begun have until then.
+    /// The kernel starts no new connections; handshakes in flight may complete until `at`.
     Closing { at: Tick },
-    /// It is closed as soon as nobody waits, and then at the latest.
+    /// Closes as soon as its accept queue is empty, at `by` at the latest.
     Ending { by: Tick },
 }
 
 impl<L> Listener<L> {
-    /// Nobody waits that was not told of.
+    /// The accept queue is empty, as far as events have reported.
     pub(super) fn is_empty(&self) -> bool {
         !self.ready && !self.paused
     }
 
-    /// Needs no more events, and may get none: where others have the socket, epoll would tell of it for ever. It closes as soon
-    /// as nobody waits, and then at the latest.
+    /// Removes the listener from epoll, which would report a socket that other processes share forever. It
+    /// closes as soon as its accept queue is empty, at `by` at the latest.
     pub(super) fn end<S: System<Listener = L>>(&mut self, system: &mut S, by: Tick) {
         system.forget_listener(&mut self.socket);
         self.state = ListenerState::Ending { by };
     }
 
-    /// Accepts nobody more, whoever waits: others do.
+    /// Accepts no more clients: other processes serve the accept queue.
     pub(super) fn leave_to_others<S: System<Listener = L>>(&mut self, system: &mut S, now: Tick) {
         self.end(system, now);
         (self.ready, self.paused) = (false, false);
@@ -59,20 +59,20 @@ impl<L> Listener<L> {
 pub(super) struct Link<T> {
     pub(super) stream: T,
     pub(super) endpoint: HeldEndpoint,
-    /// The exchange that uses it; none: it is at rest.
+    /// The exchange that uses it; `None` while idle.
     pub(super) user: Option<Key>,
-    /// Its endpoint counts the exchange that uses it.
+    /// Its endpoint counts it as in use.
     pub(super) is_counted: bool,
-    /// The exchange that uses it is the endpoint's trial, and nothing is known of that yet.
+    /// It is the trial of its endpoint, without a result yet.
     pub(super) is_trial: bool,
-    /// The last response that came by it was long.
+    /// Its last response was long.
     pub(super) bulk: bool,
     pub(super) deadline: Tick,
     pub(super) timer: Timer,
 }
 
 impl<T> Link<T> {
-    /// Its exchange is over.
+    /// Stops counting it at its endpoint, because its exchange is over.
     pub(super) fn stop_counting(&mut self) {
         if std::mem::take(&mut self.is_counted) {
             self.endpoint.end();

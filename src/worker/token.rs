@@ -1,17 +1,17 @@
-//! What keys name: a kind of thing.
+//! Kinds of objects that keys name.
 
 use crate::base::Key;
 
-/// What a key names.
+/// The kind of object that a key names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The system itself ([`crate::net::system::SYSTEM_KEY`]).
     Control = 0,
-    /// A listener; its index is its number.
+    /// A listener; the index of the key is the listener's number.
     Listener = 1,
     Client = 2,
     Backend = 3,
-    /// An exchange: no event names one, but queues and backend connections do.
+    /// An exchange. Events never name one; queues and backend connections do.
     Exchange = 4,
 }
 
@@ -26,7 +26,7 @@ impl Kind {
         }
     }
 
-    /// The key of something of this kind that is in no slot map.
+    /// The key of an object of this kind that is in no slot map.
     pub(super) const fn key(self, index: u32) -> Key {
         Key::new(self as u8, 0, index)
     }

@@ -1,77 +1,82 @@
-//! The timer wheel: which connections are to be asked about their deadline, and when.
+//! The timer wheel: which connections to check for their deadline, and when.
 //!
-//! It is lazy. Activity writes a later deadline into the connection and never touches the wheel; when the wheel's own time
-//! comes, it hands the token out, and the owner, who knows the deadline, acts or schedules anew.
+//! The wheel is lazy. Activity writes a later deadline into the connection and never touches the wheel. When
+//! a slot is due, the wheel returns its tokens; the owner knows the actual deadline, and acts or schedules
+//! again.
 //!
-//! An owner keeps a [`Timer`] for its whole life and cancels it at its end: then its entry is unlinked and used again. So the
-//! wheel holds one entry a connection, however many connections came and went.
+//! An owner keeps one [`Timer`] for its whole life and cancels it at the end; then its entry is unlinked and
+//! reused. So the wheel holds one entry per open connection.
 //!
-//! The wheel knows no clock: the time is an argument.
+//! The wheel has no clock: time is an argument.
 
 use crate::base::Tick;
 use crate::base::mapped;
 
-/// Microseconds of one slot. Timeouts are fractions of a second at the least, so being up to 64 ms late is nothing.
+/// Microseconds per slot. Timeouts are fractions of a second or longer, so a delay of up to 64 ms does not
+/// matter.
 pub(super) const SLOT_US: u64 = 64_000;
 
-/// Slots of the wheel, a power of two. One revolution takes 65 seconds, and longer timeouts are asked once a revolution.
+/// Slots of the wheel, a power of two. One revolution takes 65 s; longer timeouts are checked once per
+/// revolution.
 pub(super) const SLOTS: usize = 1024;
 
-/// The end of a list, and the index of a timer that has no entry yet.
+/// End of a list; index of a timer without an entry.
 const NONE: u32 = u32::MAX;
 
-/// What an entry is that is in no list of a slot: free, ...
+/// Values of `previous` for entries in no slot list: free, ...
 const FREE: u32 = u32::MAX - 1;
-/// ... or its owner's, handed out and not scheduled anew.
+/// ... or returned to its owner and not scheduled again.
 const HANDED_OUT: u32 = u32::MAX - 2;
-/// The entry before the first of slot `n` is `FIRST_OF_SLOT + n`. Indexes of entries are lower.
+/// `previous` of the first entry of slot `n` is `FIRST_OF_SLOT + n`. Indexes of entries are lower.
 const FIRST_OF_SLOT: u32 = 1 << 31;
 
-/// A doubly linked list runs through the entries of each slot, so that any one can be taken out at once.
+/// A doubly linked list runs through the entries of each slot, so that any entry can be unlinked in constant
+/// time.
 #[derive(Debug, Clone, Copy)]
 struct Node<T> {
     token: T,
     /// The next entry of the same slot, or of the free list.
     next: u32,
-    /// The entry before, or one of the constants above.
+    /// The previous entry, or one of the constants above.
     previous: u32,
 }
 
-/// An owner's entry in a wheel. It is to be cancelled before it is dropped.
+/// An owner's entry in a wheel. The owner must cancel it before it drops it.
 #[derive(Debug)]
 pub(super) struct Timer {
-    /// When the wheel asks; [`Tick::NEVER`] while it does not.
+    /// The time at which the wheel returns the token; [`Tick::NEVER`] while not scheduled.
     at: Tick,
     node: u32,
 }
 
 impl Timer {
-    /// One that was never scheduled, and has no entry yet.
+    /// A timer that was never scheduled and has no entry.
     pub(super) const UNSET: Self = Self { at: Tick::NEVER, node: NONE };
 
-    /// It was handed out: it is to be scheduled again if it is to be asked about again.
+    /// Records that the token was returned. To be returned again, the timer must be scheduled again.
     pub(super) fn was_asked(&mut self) {
         self.at = Tick::NEVER;
     }
 }
 
-/// Tokens by the time at which they are to be asked about.
+/// Tokens by the time at which they are due.
 #[derive(Debug)]
 pub(super) struct Wheel<T> {
-    /// All entries, in one piece of memory that grows to the most there ever were at a time.
+    /// All entries, in one block of memory that grows to the peak number of entries.
     nodes: Vec<Node<T>>,
     free: u32,
-    /// Entries that are free.
+    /// Free entries.
     free_count: usize,
-    /// Entries that were freed since memory was last given back.
+    /// Entries freed since memory was last returned.
     freed: usize,
-    /// The first entry of each slot. Slot number `n` (time divided by [`SLOT_US`]) stands at `n % SLOTS`.
+    /// The first entry of each slot. Slot number `n` (time divided by [`SLOT_US`]) is at `n % SLOTS`.
     heads: Box<[u32; SLOTS]>,
-    /// One bit a slot: it has entries.
+    /// One bit per slot: the slot has entries.
     filled: [u64; SLOTS / 64],
-    /// The number of the first slot that was not expired yet; entries are in this one and the `SLOTS - 1` after it.
+    /// Number of the first slot that has not expired. Entries are in this slot and the `SLOTS - 1` after it.
     front: u64,
-    /// The number of the first slot with entries; `u64::MAX`: there are none. It is asked for twice a turn, and changes seldom.
+    /// Number of the first slot with entries; `u64::MAX` if there are none. Read twice per turn, but seldom
+    /// changed.
     first: u64,
 }
 
@@ -96,12 +101,13 @@ impl<T: Copy> Wheel<T> {
         }
     }
 
-    /// Asks for `token` to be handed out by `deadline`, unless it is before anyway: activity that moves a deadline back costs
-    /// nothing here. It is never handed out before the time it was scheduled for, unless that is more than a revolution away,
-    /// and up to one slot after. A time that is past is handed out with the next slot.
+    /// Schedules `token` for `deadline`. If the timer is scheduled for an earlier time, nothing changes:
+    /// activity that postpones a deadline costs nothing here. The token is returned up to one slot after the
+    /// time it was scheduled for, never before it, unless that time is more than a revolution away. A time in
+    /// the past is returned with the next slot.
     ///
     /// # Panics
-    /// At 2³¹ entries, which connections bounded by descriptors cannot make.
+    /// At 2³¹ entries, which cannot occur: descriptors bound the number of connections.
     #[inline]
     pub(super) fn schedule(&mut self, timer: &mut Timer, deadline: Tick, token: T) {
         if deadline < timer.at {
@@ -109,7 +115,7 @@ impl<T: Copy> Wheel<T> {
         }
     }
 
-    /// The owner is at its end: its entry is free for another.
+    /// Frees the entry of an owner at its end.
     pub(super) fn cancel(&mut self, timer: &mut Timer) {
         let index = std::mem::replace(timer, Timer::UNSET).node;
         if index == NONE {
@@ -123,8 +129,8 @@ impl<T: Copy> Wheel<T> {
         self.freed += 1;
     }
 
-    /// Moves every token whose time has come into `due`: for each, [`Timer::was_asked`] is to be called. Slots come in their
-    /// order, tokens of one slot in no order to rely on.
+    /// Moves every token that is due into `due`; the caller must call [`Timer::was_asked`] for each. Slots
+    /// are in order; tokens of one slot are in no defined order.
     pub(super) fn expire(&mut self, now: Tick, due: &mut Vec<T>) {
         let last = now.0 / SLOT_US;
         while self.first <= last {
@@ -142,8 +148,8 @@ impl<T: Copy> Wheel<T> {
         self.front = self.front.max(last + 1);
     }
 
-    /// When the next entries are due; [`Tick::NEVER`] while there are none, so that an idle worker sleeps until the network wakes
-    /// it.
+    /// The time of the next entries; [`Tick::NEVER`] if there are none, so that an idle worker sleeps until
+    /// the next event.
     pub(super) fn next(&self) -> Tick {
         if self.first == u64::MAX { Tick::NEVER } else { Tick(self.first * SLOT_US) }
     }
@@ -153,15 +159,15 @@ impl<T: Copy> Wheel<T> {
         self.nodes.len() - self.free_count
     }
 
-    /// It has room for many more entries than there are. Where entries that are left stand at its end, so that giving back did
-    /// little, that is not tried again before many more were freed.
+    /// Whether there is room for many more entries than exist. If live entries at the end of the memory
+    /// prevented a trim, the next attempt follows only after many more entries were freed.
     pub(super) fn has_surplus(&self) -> bool {
         let capacity = self.nodes.capacity();
         let count = self.nodes.len() - self.free_count;
         capacity > mapped::<Node<T>>() && count * 4 <= capacity && self.freed * 4 >= capacity
     }
 
-    /// Gives back the memory after the last entry, where there is room for many more than there are.
+    /// Returns the memory after the last entry, if there is room for many more entries than exist.
     pub(super) fn trim(&mut self) {
         if !self.has_surplus() {
             return;
@@ -180,7 +186,7 @@ impl<T: Copy> Wheel<T> {
     }
 
     fn insert(&mut self, timer: &mut Timer, at: Tick, token: T) {
-        // Rounded up: when the slot's time has come, that of all its entries has.
+        // Rounded up: when the slot is due, all its entries are.
         let number = at.0.div_ceil(SLOT_US).clamp(self.front, self.front + (SLOTS as u64 - 1));
         let slot = slot_of(number);
         let index = self.node_of(timer, token);
@@ -194,7 +200,7 @@ impl<T: Copy> Wheel<T> {
         self.first = self.first.min(number);
     }
 
-    /// The timer's entry, out of any list; one of the free ones or a new one where it has none.
+    /// The timer's entry, unlinked; a free or new entry if it has none.
     fn node_of(&mut self, timer: &mut Timer, token: T) -> u32 {
         if timer.node != NONE {
             self.unlink(timer.node);
@@ -209,7 +215,7 @@ impl<T: Copy> Wheel<T> {
         timer.node
     }
 
-    /// Takes an entry out of the list of its slot, if it is in one.
+    /// Unlinks an entry from the list of its slot, if it is in one.
     fn unlink(&mut self, index: u32) {
         let Node { next, previous, .. } = self.nodes[index as usize];
         match previous {
@@ -232,14 +238,15 @@ impl<T: Copy> Wheel<T> {
         self.nodes[index as usize].previous = HANDED_OUT;
     }
 
-    /// The number of the first slot from the front that has entries, `u64::MAX` where none has: at most 17 words are looked at.
+    /// Number of the first slot with entries, from `front` on; `u64::MAX` if there is none. Reads at most 17
+    /// words.
     fn first_filled(&self) -> u64 {
         let front = slot_of(self.front);
         let words = self.filled.len();
         let found = (0..=words).find_map(|step| {
             let index = (front / 64 + step) % words;
             let mut word = self.filled[index];
-            // The front's word comes twice: its upper part first, its lower part a revolution later.
+            // The word of `front` is read twice: first its upper bits, a revolution later its lower bits.
             if step == 0 {
                 word &= u64::MAX << (front % 64);
             }
@@ -251,13 +258,13 @@ impl<T: Copy> Wheel<T> {
     }
 }
 
-/// The index of an entry, or of a slot.
+/// The index of an entry or of a slot.
 fn index_of(number: usize) -> u32 {
     let index = u32::try_from(number).ok().filter(|&index| index < FIRST_OF_SLOT);
     index.expect("a worker has fewer than 2^31 timers")
 }
 
-/// Where the slot of that number stands.
+/// The position of slot `number`.
 #[expect(clippy::cast_possible_truncation, reason = "the remainder is below SLOTS")]
 const fn slot_of(number: u64) -> usize {
     (number % SLOTS as u64) as usize
@@ -291,7 +298,7 @@ mod tests {
             if at > 0 {
                 assert_eq!(expired(&mut wheel, at - 1), [], "{at}");
             }
-            // Its slot may have passed at the moment before, but not by more than one.
+            // The token is due less than one slot after `at`.
             let wait = wheel.next().since_us(Tick(at));
             assert!(wait < SLOT_US, "{at}: {wait}");
             if wait > 0 {
@@ -346,7 +353,7 @@ mod tests {
         assert_eq!(expired(&mut wheel, 5 * REVOLUTION_US + SLOT_US), [1]);
     }
 
-    /// 20,000 connections a second for 100 s, each with a deadline a minute away, of which 50 are there at a time.
+    /// 20,000 connections per second for 100 s, each with a deadline one minute away; 50 are open at a time.
     #[test]
     fn it_grows_with_the_number_of_connections_and_not_with_their_rate() {
         let mut wheel = Wheel::new();
@@ -405,7 +412,7 @@ mod tests {
         assert_eq!(expired(&mut wheel, 3 * SLOT_US).len(), 2 * kept + 1);
     }
 
-    /// A naive wheel: a list that is looked through.
+    /// A naive wheel: a list, searched linearly.
     #[derive(Default)]
     struct Model {
         entries: Vec<(u64, u32)>,
