@@ -117,7 +117,7 @@ fn write_head(
     out.extend_from_slice(b"\r\n");
 }
 
-/// The reason phrase of a status that Apex gives by itself.
+/// The reason phrase of a status of Apex's own.
 pub fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
@@ -132,7 +132,7 @@ pub fn reason(status: u16) -> &'static str {
         421 => "Misdirected Request",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
-        // Only in the log: the client is gone.
+        // Only for the log: the client connection is closed.
         499 => "Client Closed Request",
         500 => "Internal Server Error",
         501 => "Not Implemented",

@@ -1,15 +1,16 @@
-//! The request-target: its form, its path, what is left of it after a stripped prefix (RFC 9112 section 3.2).
+//! The request-target: its form, its path, and the rest after a stripped prefix (RFC 9112 section 3.2).
 //!
-//! A target is judged and cut, and never decoded or made canonical: what a backend sees is what the client sent.
+//! A target is judged and cut, never decoded or normalised: a backend gets what the client sent.
 
 use super::authority::{self, Authority};
 use super::local_reply::LocalReply;
 
-/// A request-target that was judged.
+/// A request-target that was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target<'b> {
-    /// What is sent to a backend: path and query byte by byte as they came; `/` where an absolute-form had no path (`/?q` for a
-    /// query alone is `path_and_query` = `?q` with [`Target::slash_missing`]); `*` for OPTIONS.
+    /// The text for the backend: path and query, octet by octet as received; `/` if an absolute-form had no
+    /// path (`/?q` for a query alone is `path_and_query` = `?q` with [`Target::slash_missing`]); `*` for
+    /// OPTIONS.
     pub path_and_query: &'b [u8],
     /// The absolute-form had no path: a `/` is written before `path_and_query`.
     pub slash_missing: bool,
@@ -18,7 +19,8 @@ pub struct Target<'b> {
 }
 
 impl<'b> Target<'b> {
-    /// The path alone, as routes match it; `/` where there was none; `*` matches only routes with prefix `/`.
+    /// The path alone, for the matching of routes; `/` if there was none; `*` matches only routes with prefix
+    /// `/`.
     pub fn path(&self) -> &'b [u8] {
         if self.slash_missing {
             return b"/";
@@ -33,12 +35,12 @@ impl<'b> Target<'b> {
 /// # Errors
 /// 400 for a form that is not allowed (fragment, raw space or control byte, relative path, `*` without OPTIONS), 501 for CONNECT.
 pub fn judge<'b>(method: &str, target: &'b [u8]) -> Result<Target<'b>, LocalReply> {
-    // RFC 9112 section 3.2: no white space (nor control bytes) in a target, and no fragment: it is never sent. A fold
-    // without an early end, so that the compiler can take many octets at a time.
+    // RFC 9112 section 3.2: no white space (nor control octets) in a target, and no fragment, which is never
+    // sent. A fold without an early exit, so that the compiler can vectorise it.
     if target.iter().fold(false, |bad, &b| bad | matches!(b, 0..=b' ' | b'#' | 0x7f)) {
         return Err(LocalReply::bad_request("forbidden octet in the request target"));
     }
-    // RFC 9110 section 9.3.6: CONNECT asks for a tunnel; a reverse proxy gives none.
+    // RFC 9110 section 9.3.6: CONNECT asks for a tunnel, which a reverse proxy does not offer.
     if method == "CONNECT" {
         return Err(LocalReply { status: 501, reason: "CONNECT is not served" });
     }
@@ -64,7 +66,8 @@ fn absolute<'b>(method: &str, target: &'b [u8]) -> Result<Target<'b>, LocalReply
         authority::parse(authority).ok_or(LocalReply::bad_request("malformed authority in the target"))?;
     let authority = Some(authority);
     Ok(match path_and_query {
-        // RFC 9112 section 3.2.4: OPTIONS of a URI without path and query goes on as `*` after the last proxy.
+        // RFC 9112 section 3.2.4: OPTIONS of a URI without path and query is forwarded as `*` by the last
+        // proxy.
         [] if method == "OPTIONS" => Target { path_and_query: b"*", slash_missing: false, authority },
         // RFC 9112 section 3.2.1: an empty path is sent as `/`.
         [] => Target { path_and_query: b"/", slash_missing: false, authority },
@@ -84,7 +87,7 @@ mod tests {
 
     #[test]
     fn taken() {
-        // method, target, what is sent, is a slash written before it, path, authority
+        // method, target, text sent, whether a slash is written before it, path, authority
         type Case = (&'static str, &'static [u8], &'static [u8], bool, &'static [u8], Option<&'static [u8]>);
         let cases: &[Case] = &[
             ("GET", b"/", b"/", false, b"/", None),

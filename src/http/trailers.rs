@@ -1,7 +1,7 @@
-//! The trailer section of a chunked body: read under a head's rules, forwarded but for what must not stand there
-//! (RFC 9110 section 6.5, RFC 9112 section 7.1.2).
+//! The trailer section of a chunked body: parsed by a head's rules, and forwarded without the fields that
+//! must not be in it (RFC 9110 section 6.5, RFC 9112 section 7.1.2).
 //!
-//! It never merges a trailer field into a head, and never waits for more than the section itself.
+//! Never merges a trailer field into a head, and never waits for more than the section itself.
 
 use super::limits::HeadLimits;
 use super::local_reply::LocalReply;
@@ -14,8 +14,9 @@ const FOLDED: LocalReply = LocalReply::bad_request("folded trailer line");
 const TOO_LARGE: LocalReply = LocalReply { status: 431, reason: "trailer section too large" };
 const TOO_MANY: LocalReply = LocalReply { status: 431, reason: "too many trailer fields" };
 
-/// Fields that frame, route, authenticate, cache or otherwise control the processing of a message, and so must stand
-/// in its head (RFC 9110 section 6.5.1), and those that end at a hop (section 7.6.1). Lower case.
+/// Fields that frame, route, authenticate, cache or otherwise control the processing of a message, which must
+/// therefore be in its head (RFC 9110 section 6.5.1), and those that end at a hop (section 7.6.1). Lower
+/// case.
 const HEAD_ONLY: &[&str] = &[
     // Framing, content format.
     "content-encoding",
@@ -60,20 +61,22 @@ const HEAD_ONLY: &[&str] = &[
     "upgrade",
 ];
 
-/// Families of such fields, by how their names begin: conditions, a proxy's own view, one hop's credentials.
+/// Families of such fields, by the start of their names: conditions, a proxy's own statements, credentials
+/// for one hop.
 const HEAD_ONLY_PREFIXES: &[&str] = &["if-", "x-forwarded-", "proxy-"];
 
-/// Reads the trailer section at the front of `bytes`, through the empty line that ends it; `None` while it is incomplete,
-/// else the octets used. Allowed fields are appended to `out` as field lines (no empty line is written).
+/// Parses the trailer section at the front of `bytes`, through the empty line that ends it; `None` while it
+/// is incomplete, otherwise the octets consumed. Allowed fields are appended to `out` as field lines (no
+/// empty line is written).
 ///
 /// # Errors
-/// 400: a broken field line, or 431: a section over the limits. Nothing was appended then.
+/// 400: a malformed field line, or 431: a section over the limits. In both cases nothing was appended.
 pub fn forward(
     bytes: &[u8],
     limits: &HeadLimits,
     out: Option<&mut Vec<u8>>,
 ) -> Result<Option<usize>, LocalReply> {
-    // Nearly no body has trailers.
+    // Most bodies have no trailers.
     if bytes.starts_with(b"\r\n") {
         return Ok(Some(2));
     }
@@ -93,7 +96,7 @@ pub fn forward(
     outcome
 }
 
-/// Checks the section line by line and hands each field to `field`.
+/// Checks the section line by line and passes each field to `field`.
 fn section(
     bytes: &[u8],
     limits: &HeadLimits,
@@ -103,7 +106,7 @@ fn section(
     let mut at = 0;
     let mut fields = 0;
     while let Some(length) = memchr::memchr(b'\n', &room[at..]) {
-        // RFC 9112 section 2.2: a line ends in CRLF; a bare LF would be a line end to one reader only.
+        // RFC 9112 section 2.2: a line ends in CRLF; only some parsers take a bare LF as a line end.
         let Some(line) = room[at..at + length].strip_suffix(b"\r") else { return Err(BAD_LINE_END) };
         at += length + 1;
         if line.is_empty() {
@@ -121,7 +124,7 @@ fn section(
 
 /// Name and value of a line without its CRLF.
 fn field_line(line: &[u8]) -> Result<(&[u8], &[u8]), LocalReply> {
-    // RFC 9112 section 5.2: a line that begins with white space would go on with the line before it.
+    // RFC 9112 section 5.2: a line that begins with white space would continue the line before it.
     if line.first().is_some_and(|&octet| octet::is_blank(octet)) {
         return Err(FOLDED);
     }
@@ -167,7 +170,7 @@ mod tests {
 
     #[test]
     fn accepts() {
-        /// Name, bytes in, octets used, field lines out.
+        /// Name, octets in, octets consumed, field lines out.
         type Case = (&'static str, &'static [u8], Option<usize>, &'static [u8]);
         let cases: &[Case] = &[
             ("none", b"\r\n", Some(2), b""),
@@ -236,7 +239,7 @@ mod tests {
         assert_eq!(run("over", &section(65), &LIMITS), Err(431));
         assert_eq!(run("unfinished", &section(64)[..63], &LIMITS).unwrap().0, None);
         assert_eq!(run("unfinished and full", &[b'a'; 64], &LIMITS), Err(431));
-        // What lies after the section does not count.
+        // Octets after the section do not count.
         let followed = [section(64), vec![b'x'; 500]].concat();
         assert_eq!(run("followed", &followed, &LIMITS).unwrap().0, Some(64));
     }

@@ -1,6 +1,6 @@
-//! The version that a message speaks (RFC 9110 section 2.5, RFC 9112 section 2.3).
+//! The HTTP version of a message (RFC 9110 section 2.5, RFC 9112 section 2.3).
 
-/// The version of a message; other 1.x are read as 1.1.
+/// The version of a message; other 1.x are treated as 1.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
     /// HTTP/1.0
@@ -10,7 +10,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// As the start line has it.
+    /// The text in a start line.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http10 => "HTTP/1.0",

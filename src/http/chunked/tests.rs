@@ -1,8 +1,9 @@
-//! Golden cases of the chunked coding, each read whole and split everywhere, and bodies that are decoded and coded again.
+//! Golden cases of the chunked coding, each read whole and split at every place, and bodies that are decoded
+//! and encoded again.
 
 use super::*;
 
-/// Content, and the octets used through the last size line (`None` while more are needed).
+/// Content, and the octets consumed through the last size line (`None` while more are needed).
 type Outcome = Result<(Vec<u8>, Option<usize>), &'static str>;
 
 /// Feeds `wire` in pieces that end at the offsets in `cuts`, as a connection would deliver it.
@@ -65,7 +66,7 @@ fn decode_all_ways_by(decoder: Decoder, name: &str, wire: &[u8]) -> Outcome {
 
 #[test]
 fn accepts() {
-    /// Name, wire in, content out, octets used through the last size line.
+    /// Name, wire in, content out, octets consumed through the last size line.
     type Case = (&'static str, &'static [u8], &'static [u8], Option<usize>);
     let cases: &[Case] = &[
         ("empty body", b"0\r\n\r\n", b"", Some(3)),
@@ -153,7 +154,7 @@ fn refuses() {
 
 #[test]
 fn sizes_of_responses_may_be_padded() {
-    /// Name, wire in, content out or the rule that was broken.
+    /// Name, wire in, content out or the violated rule.
     type Case<'a> = (&'a str, &'a [u8], Result<&'a [u8], &'a str>);
     let size = "malformed chunk size";
     let extension = "malformed chunk extension";
@@ -212,7 +213,7 @@ fn extensions_have_a_limit_in_total_that_grows_with_content() {
     let small = [chunk(1).repeat(19), b"0\r\n".to_vec()].concat();
     assert_eq!(decode(&small, &[]), Err(LINE_TOO_LONG.reason));
     assert_eq!(decode(&small, &[5000, 9000, 16_384]), Err(LINE_TOO_LONG.reason));
-    // A plain line takes nothing off the account, whether it comes whole or in pieces.
+    // A plain line does not reduce the excess, whether it comes whole or in pieces.
     let mixed = [b"1\r\nx\r\n".to_vec(), chunk(1)].concat().repeat(19);
     assert_eq!(decode(&mixed, &[]), Err(LINE_TOO_LONG.reason));
     assert_eq!(decode(&mixed, &(0..mixed.len()).collect::<Vec<_>>()), Err(LINE_TOO_LONG.reason));

@@ -1,4 +1,4 @@
-//! Golden heads: what came, what Apex was told of it, and every octet that goes out.
+//! Golden heads: the received head, the edits, and every octet that is sent.
 
 use super::*;
 use crate::http::authority::Authority;
@@ -16,10 +16,10 @@ const EDITS: RequestEdits<'static> = RequestEdits {
 };
 const TRUSTED: RequestEdits<'static> = RequestEdits { client_trusted: true, ..EDITS };
 
-/// What Apex adds after the fields of an untrusted client that asked for `h`.
+/// The lines that Apex adds after the fields of an untrusted client that asked for `h`.
 const OWN: &str = "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\n";
 
-/// What an honest reader makes of a head, without its judgement: the tests say in `judged` what that would be.
+/// A head as a plain parser reads it, without a judgement: the tests set the judgement in `judged`.
 fn forwarded(head: &[u8], judged: impl FnOnce(&mut Request<'_, '_>), edits: &RequestEdits<'_>) -> Vec<u8> {
     let mut slots = slots();
     let mut parsed = httparse::Request::new(&mut []);
@@ -49,7 +49,7 @@ fn forwarded(head: &[u8], judged: impl FnOnce(&mut Request<'_, '_>), edits: &Req
     let mut out = b"before".to_vec();
     request(&mut out, &judgement, edits);
     assert!(out.starts_with(b"before"));
-    // Line by line it comes to the same.
+    // Line by line, the result is the same.
     judgement.lines = Lines::unknown();
     let mut slow = b"before".to_vec();
     request(&mut slow, &judgement, edits);
@@ -70,7 +70,7 @@ fn same(name: &str, out: &[u8], expected: &str) {
 
 #[test]
 fn targets() {
-    // Name, target as it was judged, whether its slash is missing, octets stripped, target sent.
+    // Name, target as judged, whether its slash is missing, octets stripped, target sent.
     let cases: &[(&str, &str, bool, usize, &str)] = &[
         ("as it came", "/a/%2e%2E/./b//c?d=/e&%00#no", false, 0, "/a/%2e%2E/./b//c?d=/e&%00#no"),
         ("root", "/", false, 0, "/"),
@@ -98,7 +98,7 @@ fn targets() {
 
 #[test]
 fn fields_of_requests() {
-    // Name, fields that came after `Host: h`, fields sent there, Connection line and others after Apex's own.
+    // Name, fields received after `Host: h`, fields sent there, Connection line and others after Apex's own.
     let cases: &[(&str, &str, &str, &str)] = &[
         ("none", "", "", ""),
         (
@@ -249,7 +249,7 @@ fn a_client_of_a_unix_socket_adds_no_address() {
 
 type Judged = fn(&mut Request<'_, '_>);
 
-/// Each: name, fields that came, judgement, fields sent in place, lines after Apex's own.
+/// Each: name, fields received, judgement, fields sent in their place, lines after Apex's own.
 fn judged_are_written(cases: &[(&str, &str, Judged, &str, &str)]) {
     for (name, came, judged, sent, behind) in cases {
         let head = format!("POST / HTTP/1.1\r\nHost: h\r\n{came}\r\n");
@@ -338,7 +338,7 @@ fn upgrades_and_trailers_are_written_as_judged() {
     ]);
 }
 
-/// A browser's head, as large ones are.
+/// A browser's head, a large one.
 const BROWSER: &str = "GET /search?q=rust&lang=en HTTP/1.1\r\nHost: www.example.com\r\nConnection: keep-alive\r\n\
     Cache-Control: max-age=0\r\nsec-ch-ua: \"Chromium\";v=\"130\", \"Not?A_Brand\";v=\"99\"\r\nsec-ch-ua-mobile: ?0\r\n\
     sec-ch-ua-platform: \"Linux\"\r\nDNT: 1\r\nUpgrade-Insecure-Requests: 1\r\nUser-Agent: Mozilla/5.0 (X11; Linux \
@@ -367,7 +367,7 @@ fn what_goes_out_reads_back_as_the_fields_that_came() {
 
 #[test]
 fn the_room_reserved_holds_the_longest_head() {
-    // Every field grows as much as one can, and every line of Apex's own is there.
+    // Every field grows as much as possible, and every line of Apex's own is present.
     let fields = "a:b\r\n".repeat(100);
     let head = format!(
         "OPTIONS x HTTP/1.0\r\n{fields}Upgrade:w\r\nMax-Forwards:9\r\nX-Forwarded-For:1.1.1.1\r\nTE:trailers\r\n\r\n"
@@ -412,7 +412,7 @@ fn answered(head: &[u8], length_hint: Option<u64>, edits: &ResponseEdits, date: 
         out
     };
     let out = write(&judgement);
-    // Line by line it comes to the same.
+    // Line by line, the result is the same.
     judgement.lines = Lines::unknown();
     assert_eq!(write(&judgement).escape_ascii().to_string(), out.escape_ascii().to_string());
     out
@@ -422,7 +422,7 @@ const fn plain(framing: Framing) -> ResponseEdits {
     ResponseEdits { framing, connection: None, upgrades: false }
 }
 
-/// Each: name, head that came, length of a response without content, edits, head sent.
+/// Each: name, head received, length of a response without content, edits, head sent.
 fn responses_are_written(cases: &[(&str, &str, Option<u64>, ResponseEdits, &str)]) {
     for (name, came, hint, edits, sent) in cases {
         let out = answered(format!("HTTP/{came}\r\n").as_bytes(), *hint, edits, None);
@@ -559,7 +559,7 @@ fn via_and_the_name_of_the_request() {
     let believing = RequestEdits { client_trusted: true, ..NAMED };
     let passing = RequestEdits { request_id: None, ..NAMED };
     let two = "X-Request-Id: a\r\nx-request-id: b\r\n";
-    // Name, edits, what came, what of it goes on in its place, what comes after the fields.
+    // Name, edits, fields received, fields sent in their place, lines after the fields.
     let cases = [
         ("none came", NAMED, "", "", MADE),
         ("a stranger's", NAMED, "X-Request-Id: a\r\n", "", MADE),

@@ -1,12 +1,12 @@
-//! The one pass over the fields of a head: what they say of framing, persistence, Host, Expect and upgrade
-//! (RFC 9110 sections 5, 7 and 10, RFC 9112 sections 6 and 9). It collects; the verdicts are taken by its callers.
+//! The one pass over the fields of a head: framing, persistence, Host, Expect and upgrade (RFC 9110 sections
+//! 5, 7 and 10, RFC 9112 sections 6 and 9). It collects; its callers decide.
 
 use super::{Persistence, Version};
 use crate::http::field::{Field, Name, classify, elements, is_h2c};
 use crate::http::framing::{Codings, ContentLength};
 use crate::http::lines::Lines;
 
-/// A field that may stand once.
+/// A field that may occur once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Once<'b> {
     #[default]
@@ -27,7 +27,7 @@ pub(super) struct Options {
     pub(super) close: bool,
     pub(super) keep_alive: bool,
     pub(super) upgrade: bool,
-    /// Options that were named, known or not.
+    /// Options named, known or not.
     pub(super) count: usize,
 }
 
@@ -47,7 +47,7 @@ impl Options {
 
     /// Whether the connection stays open, by version and options.
     pub(super) const fn persistence(self, version: Version) -> Persistence {
-        // RFC 9112 section 9.3: close wins; then 1.1 stays, and 1.0 does where it says keep-alive.
+        // RFC 9112 section 9.3: close has precedence; otherwise 1.1 persists, and 1.0 does with keep-alive.
         let stays = match version {
             _ if self.close => false,
             Version::Http11 => true,
@@ -57,7 +57,7 @@ impl Options {
     }
 }
 
-/// What `Expect` asks for.
+/// The expectation in `Expect`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Expectation {
     #[default]
@@ -68,13 +68,13 @@ pub(super) enum Expectation {
 
 impl Expectation {
     fn and(self, value: &[u8]) -> Self {
-        // RFC 9110 section 10.1.1: 100-continue is the only expectation there is; its case is ignored.
+        // RFC 9110 section 10.1.1: 100-continue is the only defined expectation; its case is ignored.
         let known = elements(value).all(|element| element.eq_ignore_ascii_case(b"100-continue"));
         if known && self != Self::Unknown { Self::Continue } else { Self::Unknown }
     }
 }
 
-/// What the fields of one head say.
+/// The facts in the fields of one head.
 #[derive(Debug, Default)]
 pub(super) struct Facts<'b> {
     pub(super) codings: Codings,
@@ -88,10 +88,10 @@ pub(super) struct Facts<'b> {
 }
 
 impl<'b> Facts<'b> {
-    /// Collects them, and notes the lines that they stand in: `fields` are slices of the head that `lines` are of, one a line.
-    /// `None` where a line ends in a bare LF.
+    /// Collects them, and notes their lines: `fields` are slices of the head that `lines` belong to, one a
+    /// line. `None` if a line ends in a bare LF.
     pub(super) fn collect(&mut self, lines: &mut Lines<'b>, fields: &[Field<'b>]) -> Option<()> {
-        // RFC 9112 section 2.2: a line ends in CRLF; a bare LF, which may be taken as a line's end, is not.
+        // RFC 9112 section 2.2: a line ends in CRLF; a recipient may accept a bare LF, and Apex does not.
         if !lines.head().ends_with(b"\r\n\r\n") {
             return None;
         }
@@ -115,7 +115,7 @@ impl<'b> Facts<'b> {
             Name::Host => self.host = self.host.and(value),
             Name::Expect => self.expectation = self.expectation.and(value),
             Name::MaxForwards => self.max_forwards = self.max_forwards.and(value),
-            // RFC 9113 section 3.1 took h2c out of HTTP; Apex never speaks it.
+            // RFC 9113 section 3.1 removed h2c from HTTP; Apex never speaks it.
             Name::Upgrade => {
                 self.upgrade_named |=
                     elements(value).any(|protocol| !protocol.is_empty() && !is_h2c(protocol));

@@ -1,6 +1,6 @@
-//! Start lines read with care and without haste: those that httparse does not take (another 1.x, obs-text in the target,
-//! empty lines before) and those that are incomplete or broken, so that each gets its own answer (RFC 9112 sections 2.2,
-//! 2.3, 3 and 4). The fields after them are still httparse's.
+//! Start lines on the slow path: those that httparse does not accept (another 1.x, obs-text in the target,
+//! empty lines before) and those that are incomplete or malformed, so that each gets its own answer (RFC 9112
+//! sections 2.2, 2.3, 3 and 4). httparse still parses the fields after them.
 
 use super::{
     BARE_LF, HEAD_TOO_LARGE, METHOD_TOO_LONG, Parsed, RESPONSE_HEAD_TOO_LARGE, RequestLine, StatusLine,
@@ -10,13 +10,14 @@ use crate::http::field::{Field, FieldSlots, is_token};
 use crate::http::limits::{EMPTY_LINES_MAX, FIELDS_CEILING, HeadLimits, METHOD_BYTES_MAX};
 use crate::http::local_reply::LocalReply;
 
-/// How a TLS client begins (RFC 8446 section 5.1): a record of a handshake, version 3.x. No method holds such octets.
+/// The first octets of a TLS client (RFC 8446 section 5.1): a record of a handshake, version 3.x. No method
+/// contains such octets.
 const TLS_HANDSHAKE: [u8; 2] = [0x16, 0x03];
 
 const TLS_HERE: LocalReply = LocalReply::bad_request("TLS on a plain port");
 const BARE_LINE_END: LocalReply = LocalReply::bad_request(BARE_LF);
 
-/// Reads a request head, its start line first.
+/// Parses a request head, its start line first.
 #[cold]
 pub(super) fn request<'h, 'b>(
     bytes: &'b [u8],
@@ -34,7 +35,7 @@ pub(super) fn request<'h, 'b>(
     }
 }
 
-/// Reads a response head, its status line first.
+/// Parses a response head, its status line first.
 #[cold]
 pub(super) fn response<'h, 'b>(
     bytes: &'b [u8],
@@ -62,11 +63,11 @@ fn skip_empty_lines(bytes: &[u8]) -> Result<Option<usize>, LocalReply> {
             _ => return Ok(Some(start)),
         }
     }
-    // RFC 9112 section 2.2 asks for at least one to be ignored; this many are noise.
+    // RFC 9112 section 2.2 asks for at least one to be ignored; more than this limit are noise.
     Err(LocalReply::bad_request("too many empty lines before the request"))
 }
 
-/// The request line at `start`, and where the fields after it begin (RFC 9112 section 3).
+/// The request line at `start`, and the start of the fields after it (RFC 9112 section 3).
 fn request_line<'b>(
     bytes: &'b [u8],
     start: usize,
@@ -106,7 +107,7 @@ fn request_line<'b>(
     let version = match version(rest) {
         Ok(None) => return Ok(None),
         Ok(Some((1, 0))) => Version::Http10,
-        // RFC 9110 section 2.5: a minor version above one's own is read as one's own.
+        // RFC 9110 section 2.5: a minor version above the highest known one is treated as that one.
         Ok(Some((1, _))) => Version::Http11,
         Ok(Some((0, 9))) => return Err(LocalReply::bad_request("HTTP/0.9 is not served")),
         // RFC 9110 section 15.6.6; the preface of HTTP/2 (RFC 9113 section 3.4) is such a request line.
@@ -125,7 +126,7 @@ fn request_line<'b>(
     }
 }
 
-/// The status line at the front, and where the fields after it begin (RFC 9112 section 4).
+/// The status line at the front, and the start of the fields after it (RFC 9112 section 4).
 fn status_line(bytes: &[u8]) -> Result<Option<(StatusLine<'_>, usize)>, LocalReply> {
     let malformed = LocalReply::bad_gateway("malformed status line");
     let version = match version(bytes) {
@@ -157,10 +158,10 @@ fn status_line(bytes: &[u8]) -> Result<Option<(StatusLine<'_>, usize)>, LocalRep
     Ok(Some((StatusLine { status, reason, version }, fields_at)))
 }
 
-/// HTTP-version = HTTP-name "/" DIGIT "." DIGIT; its case counts (RFC 9112 section 2.3). `d` is a digit.
+/// HTTP-version = HTTP-name "/" DIGIT "." DIGIT; case-sensitive (RFC 9112 section 2.3). `d` is a digit.
 const VERSION_SHAPE: &[u8] = b"HTTP/d.d";
 
-/// What stands there can become no version.
+/// The octets cannot become a version.
 struct NoVersion;
 
 /// Major and minor version at the front; `None` while they are incomplete.
@@ -172,23 +173,24 @@ fn version(bytes: &[u8]) -> Result<Option<(u8, u8)>, NoVersion> {
     }
 }
 
-/// Do the bytes begin like the shape, where `d` stands for a digit? `Some(false)` if so, but they end too early.
+/// Whether the octets begin like the shape, where `d` stands for a digit. `Some(false)`: so far, but they are
+/// incomplete.
 fn shaped(bytes: &[u8], shape: &[u8]) -> Option<bool> {
     let fits = |(&b, &wanted): (&u8, &u8)| if wanted == b'd' { b.is_ascii_digit() } else { b == wanted };
     bytes.iter().zip(shape).all(fits).then_some(bytes.len() >= shape.len())
 }
 
-/// A field section as read: its octets and the fields.
+/// A field section: its length in octets, and the fields.
 type Section<'h, 'b> = (usize, &'h [Field<'b>]);
 
-/// Reads the field section at the front of `bytes`, through the empty line that ends it.
+/// Parses the field section at the front of `bytes`, through the empty line that ends it.
 fn fields<'h, 'b>(
     bytes: &'b [u8],
     slots: &'h mut FieldSlots<'b>,
     limits: &HeadLimits,
 ) -> Result<Option<Section<'h, 'b>>, httparse::Error> {
-    // httparse reads a field section alone only into slots that hold fields already. To write those without unsafe code,
-    // it is first given a request of our own with as many fields as there are slots.
+    // httparse parses a field section alone only into slots that hold fields already. To initialise those
+    // without unsafe code, it first parses a fixed request with as many fields as there are slots.
     let mut filler = httparse::Request::new(&mut []);
     filler.parse_with_uninit_headers(FILLER, slots)?;
     let slots = field_slots(filler.headers, limits);

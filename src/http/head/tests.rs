@@ -1,5 +1,5 @@
-//! What holds of every head, golden or not: no prefix is taken, nothing panics, nothing unclean is accepted. The golden
-//! tables are in `requests` and `responses`.
+//! Properties of every head, golden or not: no prefix is accepted, nothing panics, no unclean field is
+//! accepted. The golden tables are in `requests` and `responses`.
 
 mod requests;
 mod responses;
@@ -7,7 +7,7 @@ mod responses;
 use super::*;
 use crate::http::field::{is_token, slots};
 
-/// Reads a request and hands it on; the slots live as long as that.
+/// Parses a request and passes it on; the slots live during the call.
 fn read_request<T>(
     wire: &[u8],
     limits: &HeadLimits,
@@ -17,7 +17,7 @@ fn read_request<T>(
     then(request(wire, &mut slots, limits))
 }
 
-/// Reads a response and hands it on.
+/// Parses a response and passes it on.
 fn read_response<T>(
     wire: &[u8],
     limits: &HeadLimits,
@@ -28,7 +28,7 @@ fn read_response<T>(
     then(response(wire, &mut slots, limits, asked))
 }
 
-/// Nothing of an accepted head can be read as a line's end or as a string's.
+/// Nothing in an accepted head can be mistaken for the end of a line or of a string.
 fn assert_clean(fields: &[Field<'_>], head: &[u8]) {
     assert!(head.ends_with(b"\r\n\r\n"), "{}", head.escape_ascii());
     for (at, _) in head.iter().enumerate().filter(|(_, b)| **b == b'\n') {
@@ -142,7 +142,7 @@ const SPLICES: &[&[u8]] = &[
     b"http://",
 ];
 
-/// Takes out, puts in, or doubles at a random place, one to four times.
+/// Removes, inserts or doubles octets at a random place, one to four times.
 fn mutate(wire: &[u8], random: &mut Random) -> Vec<u8> {
     let mut wire = wire.to_vec();
     for _ in 0..=random.below(4) {
@@ -183,6 +183,6 @@ fn mutated_heads_never_panic_and_what_is_taken_is_clean() {
             });
         }
     }
-    // The mutations are gentle enough to reach the accepting side, too.
+    // The mutations are gentle enough that many heads are still accepted.
     assert!(taken > 1000, "{taken}");
 }

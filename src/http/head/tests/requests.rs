@@ -26,7 +26,7 @@ const fn refused(name: &'static str, wire: &'static [u8], status: u16, case: &'s
     Refused { name, wire, status, case }
 }
 
-/// Version, method's class, what is sent as target, authority, framing, persistence, then what is not everyday.
+/// Version, method's class, target sent, authority, framing, persistence, then everything unusual.
 pub(super) fn summary(wire: &[u8]) -> String {
     read_request(wire, &HeadLimits::DEFAULT, |read| {
         let request = read.expect("taken").expect("complete");
@@ -311,7 +311,7 @@ fn the_wire_is_borrowed_as_it_came() {
     });
 }
 
-/// The status of a request, 0 where it is incomplete, 200 where it is taken.
+/// The status of a request: 0 if it is incomplete, 200 if it is accepted.
 fn status(wire: &[u8], limits: &HeadLimits) -> u16 {
     read_request(wire, limits, |read| match read {
         Err(reply) => reply.status,
@@ -320,7 +320,7 @@ fn status(wire: &[u8], limits: &HeadLimits) -> u16 {
     })
 }
 
-/// Both ways through the code: what httparse takes whole, and what it does not.
+/// Both paths through the code: what httparse accepts whole, and what it does not.
 const VERSIONS: [&str; 2] = ["HTTP/1.1", "HTTP/1.2"];
 
 #[test]
@@ -357,13 +357,13 @@ fn the_head_has_its_limit() {
                 431,
                 "it cannot end in time"
             );
-            // What follows the head does not count.
+            // Octets after the head do not count.
             assert_eq!(status((wire.clone() + &wire).as_bytes(), &limits(bytes)), 200);
         }
         let endless = format!("GET / {version}\r\nHost: a\r\nX: {}", "y".repeat(40_000));
         assert_eq!(status(endless.as_bytes(), &HeadLimits::DEFAULT), 431);
     }
-    // A request line that does not end: the target's limit stands above the head's here.
+    // A request line that does not end: here the target's limit is above the head's.
     let limits = HeadLimits { head_bytes_max: 50, ..HeadLimits::DEFAULT };
     assert_eq!(status(format!("GET /{}", "x".repeat(44)).as_bytes(), &limits), 0);
     assert_eq!(status(format!("GET /{}", "x".repeat(45)).as_bytes(), &limits), 431);
@@ -382,7 +382,7 @@ fn fields_have_their_limit() {
             let incomplete = &incomplete.as_bytes()[..incomplete.len() - 2];
             assert_eq!(status(incomplete, &limits), 431, "{fields_max}");
         }
-        // A setting above the ceiling is held to it.
+        // A setting above the ceiling is capped.
         let limits = HeadLimits { fields_max: FIELDS_CEILING + 1, ..HeadLimits::DEFAULT };
         assert_eq!(status(wire(FIELDS_CEILING).as_bytes(), &limits), 200);
         assert_eq!(status(wire(FIELDS_CEILING + 1).as_bytes(), &limits), 431);

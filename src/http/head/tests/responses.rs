@@ -20,7 +20,7 @@ const fn to_head(name: &'static str, wire: &'static [u8], verdict: &'static str)
     Taken { name, asked: Method::Head, wire, verdict }
 }
 
-/// Version, status, reason phrase, framing, persistence, and the length hint where there is one.
+/// Version, status, reason phrase, framing, persistence, and the length hint if there is one.
 fn summary(wire: &[u8], asked: Method) -> String {
     read_response(wire, &HeadLimits::DEFAULT, asked, |read| {
         let response = read.expect("taken").expect("complete");
@@ -165,7 +165,7 @@ fn golden_responses_are_refused() {
     }
 }
 
-/// 502 where it is refused, 0 where it is incomplete, 200 where it is taken.
+/// 502 if it is refused, 0 if it is incomplete, 200 if it is accepted.
 fn status(wire: &[u8], limits: &HeadLimits) -> u16 {
     read_response(wire, limits, Method::Get, |read| match read {
         Err(reply) => reply.status,
