@@ -1,7 +1,7 @@
-//! Stops and starts behind a listener that others hold, as systemd does: who connects meanwhile waits in the kernel, and nobody
-//! is lost.
+//! Stops and starts with a listener that another process holds, as systemd does: connections made meanwhile
+//! wait in the accept queue, and none is lost.
 //!
-//! `APEX_ACTIVATION_ROUNDS` (6) makes it long.
+//! `APEX_ACTIVATION_ROUNDS` (6) sets the number of rounds.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,7 +1,8 @@
-//! A warm worker asks the allocator for nothing: what a request needs is kept from the one before. All of this process is counted:
-//! the worker, the thread that writes the access log, and a client that asks for nothing either; the origin is another process.
+//! A warm worker allocates nothing: the memory of a request is reused for the next. The counter covers this
+//! whole process: the worker, the access log's thread, and a client that does not allocate either; the origin
+//! is another process.
 //!
-//! `APEX_ALLOCATIONS_REQUESTS` (4,000) makes it long.
+//! `APEX_ALLOCATIONS_REQUESTS` (4,000) sets the number of requests.
 #![allow(clippy::unwrap_used, reason = "a broken expectation ends a test")]
 
 mod support;

@@ -1,4 +1,4 @@
-//! Which backend takes a request: routes by host and path, then the way of their pool, by weight.
+//! The choice of a backend: routes by host and path, then the balancing of their pool, by weight.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,7 +1,8 @@
-//! Broken files, made of good ones by a seed: each is refused with its place, as `--check` refuses it, and changes nothing about a
-//! running proxy.
+//! Broken files, derived from good ones by a seed: each is refused with its line and column, as `--check`
+//! refuses it, and changes nothing in a running proxy.
 //!
-//! `APEX_BROKEN_FILES` names how many are put in place (100 where it does not), `APEX_BROKEN_TEXTS` how many are only read (4000).
+//! `APEX_BROKEN_FILES` sets how many are loaded (default 100), `APEX_BROKEN_TEXTS` how many are only parsed
+//! (default 4000).
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

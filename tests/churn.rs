@@ -1,7 +1,8 @@
-//! A mixed load while the file changes twenty times a second, each time with other routes, backends and addresses: no request
-//! fails, each is answered by a version that was in force while it was under way, and nothing is left behind.
+//! A mixed load while the file changes twenty times a second, each time with other routes, backends and
+//! addresses: no request fails, each is answered by a version that was in force during the request, and
+//! nothing leaks.
 //!
-//! `APEX_CHURN_SECS` names how long each case takes; 4 where it does not.
+//! `APEX_CHURN_SECS` sets the duration of each case (default 4).
 #![allow(
     missing_docs,
     unreachable_pub,

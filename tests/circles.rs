@@ -1,5 +1,5 @@
-//! No file imports one that imports it, whatever the way around: in these floors a reader can begin at the bottom. Names in code are
-//! looked at, whether they stand in a `use` or not; tests beside the code are not.
+//! No import cycles between files: a reader can begin at the bottom. The check covers every name in code, in
+//! a `use` or not, except tests beside the code.
 #![allow(clippy::unwrap_used, reason = "a file that is not there ends the test")]
 
 use std::collections::{BTreeMap, BTreeSet};

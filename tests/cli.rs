@@ -1,4 +1,4 @@
-//! The program's calls that bind nothing: exit codes, and which stream says what.
+//! Invocations of the program that bind nothing: exit codes, and the output on each stream.
 
 use std::process::{Command, Output, Stdio};
 

@@ -1,4 +1,4 @@
-//! The file as users meet it: broken files and what is said of them, and the file that is shipped.
+//! The configuration file for users: the messages for broken files, and the file that is shipped.
 
 use apex::config::{self, Config, Problems, Server};
 use apex::route::spec::Balancing;

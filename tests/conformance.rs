@@ -1,8 +1,9 @@
-//! HTTP/1.1 to the letter: a table of cases played over raw sockets against a proxy, with the bytes that its backend sees
-//! compared. Each case has two verdicts: `must`, what RFC 9110 and RFC 9112 demand of any intermediary, and `apex`, what
-//! Apex has decided on top of that.
+//! HTTP/1.1 to the letter: a table of cases played over raw sockets against a proxy; the octets that its
+//! backend receives are compared too. Each case has two verdicts: `must`, the requirement of RFC 9110 and RFC
+//! 9112 for any intermediary, and `apex`, Apex's own decision on top of that.
 //!
-//! Here stand the runs: Apex is held to both verdicts; any proxy can be surveyed by the first (`tests/conformance/run`).
+//! This file has the runs: Apex must pass both verdicts; any proxy can be surveyed by the first
+//! (`tests/conformance/run`).
 #![allow(missing_docs, unreachable_pub, reason = "nothing here is for another crate")]
 #![allow(
     clippy::disallowed_macros,

@@ -1,4 +1,5 @@
-//! The fuzz targets' checks over their seed corpora, so that what a campaign found stays found without a fuzzer.
+//! The fuzz targets' checks over their seed corpora, so that findings of a campaign stay covered without a
+//! fuzzer.
 
 use std::fs;
 use std::panic;

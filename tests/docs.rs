@@ -1,5 +1,5 @@
-//! Holds the documents against the program: keys, defaults and bounds, counters, examples, links, flags, paths, and the output of
-//! the commands that touch no running process.
+//! Checks the documents against the program: keys, defaults and bounds, counters, examples, links, flags,
+//! paths, and the output of the commands that touch no running process.
 
 #[path = "docs/markdown.rs"]
 mod markdown;

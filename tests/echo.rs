@@ -1,4 +1,4 @@
-//! The origin by itself: the tests of Apex lean on it, so what it promises is held here, over real sockets.
+//! The origin by itself: the tests of Apex rely on it, so its behaviour is tested here, over real sockets.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,5 +1,6 @@
-//! Endpoints that fail: each is remembered, passed over and tried again, so that what is wrong with one costs few requests; and the
-//! operator is told. The first part drives the program, the second one a worker whose names the test resolves.
+//! Endpoints that fail: each is remembered, skipped and tried again, so that a failed endpoint costs few
+//! requests, and the log names it. The first part runs the program, the second one a worker whose names the
+//! test resolves.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,5 +1,6 @@
-//! What goes wrong on the backend's side, and what a client sees of it: a retry where that is safe, else a status that says
-//! whose fault it is, and never a clean end of something that was cut (RFC 9110 section 9.2.2, RFC 9112 sections 8 and 9).
+//! Failures of the backend, and what a client sees of them: a retry if that is safe, else a status that names
+//! the side at fault, and never a clean end of a response that was cut (RFC 9110 section 9.2.2, RFC 9112
+//! sections 8 and 9).
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,5 +1,5 @@
-//! What a backend and a client see of each other's heads: written anew, with hop-by-hop fields taken out and the client's
-//! address told (RFC 9110 section 7.6).
+//! The heads that a backend and a client receive: rewritten, without hop-by-hop fields, and with the client's
+//! address (RFC 9110 section 7.6).
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

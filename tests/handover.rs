@@ -1,5 +1,5 @@
-//! Another binary takes the place of the one that runs (SIGUSR2): nobody who connects notices, and whatever goes wrong leaves the old
-//! one serving.
+//! Another binary replaces the running one (SIGUSR2): no client notices, and after any failure the old
+//! process continues to serve.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,7 +1,8 @@
-//! Peers that leave: each state of an exchange met by a reset and by a half-close, from either side. For each it is said what
-//! the other peer sees; other clients are served meanwhile, and no descriptor stays behind.
+//! Peers that leave: each state of an exchange with a reset and a half-close, from either side. Each case
+//! states what the other peer sees; other clients are served meanwhile, and no descriptor leaks.
 //!
-//! There is no state in which an exchange waits to dial: it connects in the turn in which its head is complete, or is refused.
+//! There is no state in which an exchange waits to dial: it connects in the turn in which its head is
+//! complete, or is refused.
 #![allow(
     missing_docs,
     unreachable_pub,

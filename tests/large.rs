@@ -1,4 +1,5 @@
-//! Content that fits no buffer: it passes whole, at the pace of the slower side, and Apex holds no more of it than it says.
+//! Content larger than any buffer: it passes completely, at the pace of the slower side, and Apex holds no
+//! more of it than its documented bounds.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,6 +1,6 @@
-//! The limits that have a name, each at the last thing that it lets through and at the first that it does not. Those that one
-//! message shows are cases of `tests/conformance/cases/limits.rs`; here stand those of routes, time, connections and
-//! descriptors, and what is too rare for a setting.
+//! The named limits, each with the last accepted and the first refused case. Those that one message shows are
+//! cases of `tests/conformance/cases/limits.rs`; this file has those of routes, time, connections and
+//! descriptors, and limits that are no settings.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

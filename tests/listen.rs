@@ -1,4 +1,5 @@
-//! Addresses that come and go while Apex runs: what is accepted on them, and that nobody who waits there is forgotten.
+//! Addresses that are added and removed while Apex runs: which connections are accepted on them, and that no
+//! client in an accept queue is lost.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

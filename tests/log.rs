@@ -1,5 +1,5 @@
-//! The access log: one line a finished exchange, on standard output, as the combined format begins, with the route and the
-//! backend behind it and a word that says where a status came from.
+//! The access log: one line for each finished exchange, on standard output, in the combined format followed
+//! by the route, the backend and the origin of the status.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,8 +1,8 @@
-//! Slow heads by the thousand on one worker: clients that send an octet now and then hold no more than their share of memory,
-//! delay nobody, are told so when their time is up, and leave nothing behind.
+//! Thousands of slow heads on one worker: clients that send an octet now and then use no more than their
+//! share of memory, delay no other client, get an answer at their timeout, and leave nothing behind.
 //!
-//! `APEX_LORIS_CONNECTIONS` (500 where it is not set) and `APEX_LORIS_SECS` (3) name the size. Each sends an octet twenty times
-//! in that time; where heads have a timeout, it is a sixth of that time.
+//! `APEX_LORIS_CONNECTIONS` (default 500) and `APEX_LORIS_SECS` (default 3) set the size. Each client sends
+//! twenty octets in that time; if heads have a timeout, it is a sixth of that time.
 #![allow(
     missing_docs,
     unreachable_pub,

@@ -1,8 +1,9 @@
-//! Memory behind a peak: clients come by the thousand, leave, and seconds later the process is as small as it was before, while
-//! others are served all the time.
+//! Memory after a peak: thousands of clients connect and leave, and seconds later the process is as small as
+//! before, while other clients are served all the time.
 //!
-//! `APEX_MEMORY_CONNECTIONS` (2,000 where it is not set) names the size of the crowd, of which a fifth come where they read.
-//! `APEX_MEMORY_STAYS` (0) of them stay behind the peak, and `APEX_MEMORY_LENIENT=1` only says the figures.
+//! `APEX_MEMORY_CONNECTIONS` (default 2,000) sets the number of clients, a fifth of that where they read
+//! slowly. `APEX_MEMORY_STAYS` (0) of them stay after the peak, and `APEX_MEMORY_LENIENT=1` only prints the
+//! figures.
 #![allow(
     missing_docs,
     unreachable_pub,

@@ -1,4 +1,5 @@
-//! What Apex tells the service manager that started it (its protocol is that of `sd_notify`): ready, reloading, stopping, each when it is so.
+//! The reports of Apex to the service manager that started it (the protocol of `sd_notify`): ready,
+//! reloading, stopping, each at the right time.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,8 +1,9 @@
-//! Every client through Apex to every server: a matrix of programs that know nothing of Apex, judged by content.
+//! Every client through Apex to every server: a matrix of programs that know nothing of Apex, judged by
+//! content.
 //!
-//! Owns the list of programs and the table at the end; what is exchanged and how it is judged stands in the scripts
-//! beside `tests/programs/README.md`, which tells how to install the programs. Reaches no registry and no address but
-//! loopback's; a program that is missing is skipped, loudly.
+//! Owns the list of programs and the final table; the exchanges and their checks are in the scripts beside
+//! `tests/programs/README.md`, which explains how to install the programs. Connects only to loopback; a
+//! missing program is skipped with a message.
 // The ban on reading the clock is meant for workers; a deadline of a test has nothing else to go by.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 

@@ -1,5 +1,5 @@
-//! What a reverse proxy does all day: requests carried to backends and answers back, over connections that stay open, in every
-//! framing and for every version of the client (RFC 9112 sections 6, 7 and 9).
+//! The everyday work of a reverse proxy: requests to backends and responses back, over persistent
+//! connections, in every framing and for every version of the client (RFC 9112 sections 6, 7 and 9).
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

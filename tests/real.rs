@@ -1,8 +1,8 @@
 //! Apex among real programs: nginx, wrk, curl, git, WebSocket and event-stream peers, chroot.
 //!
-//! Owns nothing of the protocol's rules; those have their own tables. What is judged here is only what a stranger's
-//! program can see: that no request failed, that bytes are the same at both ends, and what memory it took.
-//! How to run it at full size, and what each case is for: `tests/real/README.md`.
+//! The protocol's rules have tables of their own. These tests check only what an unmodified program can see:
+//! that no request failed, that the octets are the same at both ends, and the memory used.
+//! `tests/real/README.md` explains each case, and how to run it at full size.
 // The ban on reading the clock is meant for workers; a deadline of a test has nothing else to go by.
 #![allow(clippy::disallowed_methods)]
 

@@ -1,5 +1,5 @@
-//! Requests that Apex answers by itself because of what they are: unreadable, ambiguous, too large, for nobody
-//! (the tables "Reading a request" and "Where a request ends" of the protocol's plan).
+//! Requests that Apex answers itself: malformed, ambiguous, too large, or without a route (the tables
+//! "Reading a request" and "Where a request ends" of the protocol's plan).
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,4 +1,4 @@
-//! Cases that were found by trying to break Apex by hand. Each is told with what it did wrong.
+//! Faults that were found by manual attempts to break Apex, each with a description.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

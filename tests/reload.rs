@@ -1,4 +1,4 @@
-//! A running Apex that is told something by a signal: a new file (SIGHUP), an orderly end (SIGTERM), an end at once.
+//! Signals to a running Apex: a new file (SIGHUP), an orderly exit (SIGTERM), an immediate exit.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

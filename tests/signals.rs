@@ -1,5 +1,5 @@
-//! A signal is heard whatever the process is at: reading a file that hangs, upgrading to a program that hangs, about to remove a PID
-//! file that hangs. And no signal that other servers take for something else ends it.
+//! A signal is handled whatever the process is doing: reading a file that hangs, upgrading to a program that
+//! hangs, removing a PID file that hangs. A signal with a meaning in other servers does not end the process.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,8 +1,8 @@
-//! The race that every pool of connections loses now and then: the backend closes a connection just as the next request goes
-//! out on it. No GET may fail of it, no answer may reach another request, and no POST may be sent twice
-//! (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1).
+//! The race that every connection pool sometimes loses: the backend closes a connection just as the next
+//! request is sent on it. No GET may fail because of it, no response may reach another request, and no POST
+//! may be sent twice (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1).
 //!
-//! `APEX_STALE_REQUESTS` names how many requests each case sends through 64 clients; 4000 where it does not.
+//! `APEX_STALE_REQUESTS` sets the number of requests that each case sends through 64 clients (default 4000).
 #![allow(
     missing_docs,
     unreachable_pub,

@@ -1,8 +1,9 @@
-//! A large table swapped for another while connections run: what requests notice of it, and when the last worker goes by it.
+//! A large table is swapped for another under load: the effect on requests, and the time until the last
+//! worker uses the new table.
 //!
-//! `APEX_SWAP_ROUTES` (2,000), `APEX_SWAP_ROUNDS` (3) and `APEX_SWAP_MILLIS` (300: what a window without a reload lasts) make
-//! it long. `APEX_SWAP_RATE` (4,000) is how many requests a second there are; 0: as many as can be had. The figures are said
-//! aloud.
+//! `APEX_SWAP_ROUTES` (2,000), `APEX_SWAP_ROUNDS` (3) and `APEX_SWAP_MILLIS` (300: the duration of a window
+//! without a reload) set the size. `APEX_SWAP_RATE` (4,000) is the number of requests a second; 0: as many as
+//! possible. The figures are printed.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,6 +1,6 @@
-//! The house rules that no compiler holds: imports only go down, files and functions stay short, nothing stands in the
-//! source that must not. Each violation is named with file and line. The checks are tested on bad snippets, so that they
-//! can fail.
+//! House rules that the compiler does not check: imports only go down, files and functions stay short, and
+//! the source contains no forbidden text. Each violation is reported with file and line. The checks are
+//! tested on bad snippets, to prove that they can fail.
 
 use std::fmt::Write as _;
 use std::fs;

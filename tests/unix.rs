@@ -1,5 +1,5 @@
-//! Unix sockets at both ends: what clients and backends see, whose file the socket's is, and that nobody is lost while listeners come
-//! and go.
+//! Unix sockets at both ends: what clients and backends see, who owns the socket's file, and that no
+//! connection is lost while listeners are added and removed.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

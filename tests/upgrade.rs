@@ -1,4 +1,4 @@
-//! Upgraded connections: a tunnel once both sides agreed, and nothing of the sort otherwise (RFC 9110 section 7.8).
+//! Upgraded connections: a tunnel once both sides agreed, and otherwise none (RFC 9110 section 7.8).
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,4 +1,4 @@
-//! `watch = true`: whatever way a file changes, it is read again, once it has been left alone for a moment.
+//! `watch = true`: however a file changes, it is read again after a moment without changes.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,4 +1,4 @@
-//! A backend whose every move a test writes down, one that refuses connections, and one that does not answer.
+//! A scripted backend, an address that refuses connections, and one that does not answer.
 
 use super::wire::unix_stream;
 use super::{SOON, Wire, ok};
@@ -14,13 +14,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// Where a backend listens.
+/// The address of a backend.
 enum Place {
     Tcp(SocketAddr),
     Unix(PathBuf),
 }
 
-/// A scripted backend: each connection it accepts runs the script in a thread of its own.
+/// A scripted backend: each accepted connection runs the script in a thread of its own.
 pub struct Backend {
     place: Place,
     accepted: Arc<AtomicUsize>,
@@ -28,13 +28,13 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// `script` is given each connection and its number, from 0. What it learns it sends to its test through a channel: a
-    /// panic in it only ends its own connection.
+    /// `script` gets each connection and its number, from 0. It sends its results to the test through a
+    /// channel: a panic in the script ends only its own connection.
     pub fn start(script: impl Fn(usize, Wire) + Send + Sync + 'static) -> Self {
         Self::on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), script)
     }
 
-    /// Listens where connections were refused before.
+    /// Listens at an address that has refused connections so far.
     pub fn start_at(refusing: &Refusing, script: impl Fn(usize, Wire) + Send + Sync + 'static) -> Self {
         let socket = refusing.another();
         rustix::net::listen(&socket, 64).unwrap();
@@ -73,13 +73,13 @@ impl Backend {
         Self { place, accepted, stops }
     }
 
-    /// Answers every request of every connection with the same bytes.
+    /// Answers every request of every connection with the same octets.
     pub fn answering(answer: impl Into<Vec<u8>>) -> Self {
         let answer = answer.into();
         Self::start(move |_, mut wire| while wire.try_request().is_some() && wire.try_send(&answer) {})
     }
 
-    /// Holds each request until it is told to answer `held`; it tells when it has one.
+    /// Holds each request until the test releases it, then answers `held`; reports each request that arrives.
     pub fn held() -> (Self, Receiver<()>, Sender<()>) {
         let (tell, asked) = mpsc::channel();
         let (release, released) = mpsc::channel();
@@ -112,7 +112,7 @@ impl Backend {
 impl Drop for Backend {
     fn drop(&mut self) {
         self.stops.store(true, Ordering::Release);
-        // The thread that accepts is woken by a last connection; if that fails it goes with the process.
+        // A last connection wakes the accepting thread; if that fails, the thread ends with the process.
         let _ = match &self.place {
             Place::Tcp(addr) => TcpStream::connect(addr),
             Place::Unix(path) => unix_stream(path),
@@ -120,8 +120,8 @@ impl Drop for Backend {
     }
 }
 
-/// An address that refuses connections for as long as this value lives: bound, so that nobody
-/// else is given its port, but not listening. A listener with `SO_REUSEPORT` may join it there.
+/// An address that refuses connections while this value lives: bound, so that its port is not given to
+/// another program, but not listening. A listener with `SO_REUSEPORT` may join it.
 pub struct Refusing {
     addr: SocketAddr,
     _socket: OwnedFd,
@@ -155,7 +155,7 @@ fn bound(addr: SocketAddr) -> OwnedFd {
     socket
 }
 
-/// An address that does not answer: its queue of connections is full, so that the kernel drops what would begin another.
+/// An address that does not answer: its accept queue is full, so that the kernel drops further SYNs.
 pub struct BlackHole {
     addr: SocketAddr,
     _socket: OwnedFd,

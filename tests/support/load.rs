@@ -1,4 +1,4 @@
-//! Clients that come one after the other, each with a connection of its own, and what they meet with.
+//! Clients that connect one after the other, each with a connection of its own, and their results.
 
 use super::SOON;
 use super::process::until;
@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-/// What clients met with.
+/// The results of the clients.
 #[derive(Debug, Default)]
 pub struct Met {
     pub answered: AtomicUsize,
-    /// No connection: nobody listens there now.
+    /// No connection: there is no listener.
     pub refused: AtomicUsize,
     /// A connection, but no answer.
     pub lost: AtomicUsize,
@@ -32,7 +32,7 @@ fn ask_once(mut socket: TcpStream) -> bool {
     ask().is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(b"here"))
 }
 
-/// Clients that come one after the other on so many threads, until they are told to stop.
+/// Clients that connect one after the other in several threads, until they are stopped.
 pub struct Clients {
     met: Arc<Met>,
     stop: Arc<AtomicBool>,
@@ -71,7 +71,7 @@ impl Clients {
         Self { threads: threads.collect(), met, stop }
     }
 
-    /// Waits until so many more have been answered, or refused.
+    /// Waits until `count` more requests have been answered, or refused.
     pub fn await_more(&self, of: impl Fn(&Met) -> &AtomicUsize, count: usize) {
         let wanted = of(&self.met).load(Ordering::Relaxed) + count;
         until("clients meet with nothing new", || {

@@ -1,11 +1,11 @@
-//! What tests of size need: sizes from the environment, figures said aloud, room for descriptors.
+//! Support for tests of size: sizes from the environment, printed figures, room for descriptors.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{self, Write};
 
-/// Says a line past libtest's capture: a figure is of no use where nobody sees it.
+/// Prints a line past libtest's capture, so that the figure is visible.
 pub fn say(line: &str) {
-    // Nothing is lost but the line if the standard error is closed.
+    // If the standard error is closed, only the line is lost.
     let _ = writeln!(io::stderr(), "{line}");
 }
 
@@ -17,13 +17,14 @@ pub fn size(variable: &str, default: usize) -> usize {
     }
 }
 
-/// Makes room for descriptors, here and in the programs started from here; gives how many one process may have.
+/// Raises the limit of descriptors, here and for the programs started from here; returns the limit of one
+/// process.
 pub fn raise_descriptor_limit(wanted: usize) -> usize {
     let wanted = wanted as u64;
     let now = getrlimit(Resource::Nofile);
     if now.current.is_some_and(|current| current < wanted) {
         let maximum = now.maximum.map(|maximum| maximum.max(wanted));
-        // Only root may go past the hard limit; whoever may not takes all there is.
+        // Only root may exceed the hard limit; another user gets the hard limit.
         if setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_err() {
             let _ = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum });
         }

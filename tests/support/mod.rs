@@ -1,5 +1,5 @@
-//! What the end-to-end tests stand on: Apex as a process, scripted peers, messages read from a socket under a deadline.
-//! It judges nothing: every expectation stands in a test.
+//! The base of the end-to-end tests: Apex as a process, scripted peers, messages read from a socket under a
+//! deadline. It judges nothing: every expectation is in a test.
 #![allow(
     dead_code,
     unused_imports,
@@ -27,7 +27,8 @@ use apex::echo::Server;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// The longest wait for anything that should come soon. Generous, for machines that are busy; no test waits it out.
+/// The longest wait for anything that should come soon. Generous, for busy machines; a passing test never
+/// waits that long.
 pub const SOON: Duration = Duration::from_secs(10);
 
 /// An origin inside this process.
@@ -35,7 +36,7 @@ pub fn echo() -> Server {
     Server::start((Ipv4Addr::LOCALHOST, 0).into(), 1).unwrap()
 }
 
-/// A route that takes everything, named `all`, with these backends.
+/// A route named `all` that matches every request, with these backends.
 pub fn all(backends: &[SocketAddr]) -> String {
     route("all", "", backends)
 }

@@ -1,7 +1,9 @@
-//! Apex as a process of its own: started on a free port with a file of its own, watched, ended with its test.
+//! Apex as a process: started on a free port with a configuration file of its own, watched, and ended with
+//! its test.
 //!
-//! `APEX_BIN` names another binary than the one cargo built, `APEX_WRAP` a command that runs it (`chroot DIR`), `APEX_ROOT` a
-//! directory that is taken off the front of the path of the file (for such a chroot; `TMPDIR` must then stand in it).
+//! `APEX_BIN` names another binary than the one that cargo built, `APEX_WRAP` a command that runs it (`chroot
+//! DIR`), `APEX_ROOT` a directory that is removed from the front of the file's path (for such a chroot;
+//! `TMPDIR` must then be inside it).
 
 use super::{SOON, Wire};
 use rustix::fd::OwnedFd;
@@ -18,15 +20,15 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-/// Between two looks at something that tells nobody when it changes.
+/// The time between two looks at a state that is not reported.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// A running Apex.
 pub struct Apex {
     child: Child,
-    /// The process that serves: the child, or one that took its place.
+    /// The serving process: the child, or its successor.
     pub(super) serving: Pid,
-    /// Processes that took the place of one before.
+    /// Processes that replaced an earlier one.
     pub(super) successors: Vec<Pid>,
     addr: SocketAddr,
     pub(super) dir: Dir,
@@ -35,18 +37,18 @@ pub struct Apex {
 }
 
 impl Apex {
-    /// With these routes and the plainest `[server]`.
+    /// Starts it with these routes and a minimal `[server]`.
     pub fn start(routes: &str) -> Self {
         Self::with("", routes)
     }
 
-    /// With more keys of `[server]`. One worker, unless they say otherwise, so that turns can be counted; it listens where
-    /// [`Apex::addr`] says, unless they say otherwise.
+    /// Starts it with more keys of `[server]`. By default it has one worker, so that turns can be counted,
+    /// and listens at [`Apex::addr`].
     pub fn with(server: &str, routes: &str) -> Self {
         Self::with_env(&[], server, routes)
     }
 
-    /// With variables of its environment, too.
+    /// Starts it with environment variables, too.
     pub fn with_env(env: &[(&str, &str)], server: &str, routes: &str) -> Self {
         Self::started_by(free_addr, |addr, dir| {
             fs::write(dir.file(), config(addr, server, routes)).unwrap();
@@ -54,7 +56,7 @@ impl Apex {
         })
     }
 
-    /// Started by what `start` makes of an address and a folder with a file.
+    /// Starts the command that `start` makes of an address and a directory with a file.
     pub(super) fn started_by(
         choose: impl FnOnce() -> SocketAddr,
         start: impl FnOnce(SocketAddr, &Dir) -> Child,
@@ -71,7 +73,7 @@ impl Apex {
         apex
     }
 
-    /// Writes the file anew.
+    /// Rewrites the file.
     pub fn rewrite(&self, server: &str, routes: &str) {
         fs::write(self.dir.file(), config(self.addr, server, routes)).unwrap();
     }
@@ -94,7 +96,7 @@ impl Apex {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Stops all its threads, so that what happens before [`Apex::resume`] comes to one turn of a worker.
+    /// Stops all its threads, so that everything before [`Apex::resume`] happens in one turn of a worker.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
         let tasks = format!("/proc/{}/task", self.number());
@@ -112,12 +114,12 @@ impl Apex {
         self.signal(Signal::CONT);
     }
 
-    /// Waits until the process that serves has ended.
+    /// Waits until the serving process has ended.
     pub fn exit(&mut self) -> ExitStatus {
         self.exit_of(self.serving)
     }
 
-    /// Has the process that serves ended?
+    /// Whether the serving process has ended.
     pub fn has_ended(&mut self) -> bool {
         self.status_of(self.serving).is_some()
     }
@@ -142,27 +144,27 @@ impl Apex {
         kibibytes * 1024
     }
 
-    /// Leaves it so many octets of memory to ask for from now on, within those regions that it has not asked for.
+    /// Lets it map `octets` of memory more from now on (RLIMIT_AS); memory that is mapped already stays usable.
     pub fn leave_memory(&self, octets: usize) {
         let limit = (self.memory("VmSize:") + octets) as u64;
         let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
         prlimit(Some(self.pid()), Resource::As, limit).unwrap();
     }
 
-    /// Open sockets of the network, listeners among them, each once: of a listener there are two descriptors, a worker's and the
-    /// one that is kept for a later process.
+    /// Open TCP and Unix sockets, listeners included, each once: a listener has two descriptors, a worker's
+    /// and the one that is kept for a successor.
     pub fn sockets(&self) -> usize {
         self.socket_numbers().into_iter().collect::<HashSet<_>>().len()
     }
 
-    /// The numbers by which the kernel knows them, once a descriptor.
+    /// Their inode numbers, once for each descriptor.
     pub fn socket_numbers(&self) -> Vec<String> {
         Self::socket_numbers_of(self.serving)
     }
 
-    /// Those of one of its processes; none of one that has ended.
+    /// Those of one of its processes; empty if it has ended.
     pub(super) fn socket_numbers_of(process: Pid) -> Vec<String> {
-        // The thread of the signals has sockets of its own, which the kernel lists elsewhere.
+        // The signal thread has sockets of its own, which the kernel lists elsewhere.
         let local = fs::read_to_string("/proc/net/unix").unwrap();
         let local: HashSet<&str> = local.lines().filter_map(|line| line.split_whitespace().nth(6)).collect();
         let links = links_of(process);
@@ -170,11 +172,11 @@ impl Apex {
         numbers.filter(|number| !local.contains(number)).map(str::to_owned).collect()
     }
 
-    /// How many sockets listen where [`Apex::addr`] says.
+    /// The number of sockets that listen at [`Apex::addr`].
     pub fn listening(&self) -> usize {
         let table = fs::read_to_string("/proc/net/tcp").unwrap();
         let port = format!(":{:04X}", self.addr.port());
-        // The fields are a number, the two addresses and the state, of which 0A is to listen.
+        // The fields are a number, the two addresses and the state; 0A is LISTEN.
         let fields = table.lines().map(|line| line.split_whitespace().skip(1).take(3).collect::<Vec<_>>());
         fields.filter(|fields| fields[0].ends_with(&port) && fields[2] == "0A").count()
     }
@@ -189,7 +191,7 @@ impl Apex {
         links_of(self.serving).iter().filter(|link| link.starts_with("pipe:")).count()
     }
 
-    /// Waits until so many sockets are open and no more.
+    /// Waits until exactly so many sockets are open.
     pub fn await_sockets(&self, count: usize, case: &str) {
         let deadline = Instant::now() + SOON;
         while self.sockets() != count {
@@ -199,7 +201,7 @@ impl Apex {
         }
     }
 
-    /// Waits until no more sockets are open than that.
+    /// Waits until at most so many sockets are open.
     pub fn await_sockets_at_most(&self, count: usize, case: &str) {
         until(case, || {
             self.stderr.pause();
@@ -207,18 +209,18 @@ impl Apex {
         });
     }
 
-    /// Leaves it so many descriptors from now on beside those that are open.
+    /// Lets it open so many descriptors besides those that are open.
     pub fn leave_descriptors(&self, count: usize) {
         let folder = fs::read_dir(format!("/proc/{}/fd", self.number())).unwrap();
         let open: HashSet<usize> =
             folder.filter_map(|entry| entry.unwrap().file_name().to_string_lossy().parse().ok()).collect();
-        // The limit is one of numbers, not of descriptors: gaps below it are free.
+        // The limit applies to descriptor numbers, not to their count: gaps below it are free.
         let last = (0..).filter(|number| !open.contains(number)).nth(count).unwrap();
         let limit = Rlimit { current: Some(last as u64), maximum: Some(last as u64) };
         prlimit(Some(self.pid()), Resource::Nofile, limit).unwrap();
     }
 
-    /// The number of the process that serves.
+    /// The process id of the serving process.
     pub fn number(&self) -> u32 {
         self.serving.as_raw_nonzero().get().unsigned_abs()
     }
@@ -227,12 +229,12 @@ impl Apex {
         self.serving
     }
 
-    /// How the child ended, if it has.
+    /// The exit status of the child, if it has ended.
     pub(super) fn child_status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
 
-    /// The child, or who took its place.
+    /// Whether it is the child.
     pub(super) fn is_child(&self, process: Pid) -> bool {
         process == Pid::from_child(&self.child)
     }
@@ -254,24 +256,24 @@ impl Apex {
 
 impl Drop for Apex {
     fn drop(&mut self) {
-        // It may have ended by itself; either way it is collected here.
+        // It may have exited by itself; its status is collected here in either case.
         let _ = self.child.kill();
         let _ = self.child.wait();
         self.end_successors();
     }
 }
 
-/// What the descriptors of a process are.
+/// The targets of a process's descriptors.
 fn links_of(process: Pid) -> Vec<String> {
     let Ok(folder) = fs::read_dir(format!("/proc/{}/fd", process.as_raw_nonzero())) else {
         return Vec::new();
     };
-    // One that is closed meanwhile has no link any more.
+    // A descriptor that is closed meanwhile has no link any more.
     let links = folder.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
     links.map(|link| link.to_string_lossy().into_owned()).collect()
 }
 
-/// Looks until there is something; `missing` says what there should have been.
+/// Repeats `look` until it finds something; `missing` names it for the failure message.
 pub fn until<T>(missing: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + SOON;
     loop {
@@ -288,7 +290,7 @@ pub(super) fn config(addr: SocketAddr, server: &str, routes: &str) -> String {
     format!("[server]\n{listen}{workers}\n{server}\n{routes}")
 }
 
-/// The line of the file that the first line of the routes stands in, if `server` is empty.
+/// The line of the file at which the routes begin, if `server` is empty.
 pub const FIRST_ROUTE_LINE: usize = 5;
 
 /// The binary under test.
@@ -296,7 +298,7 @@ pub(super) fn binary() -> PathBuf {
     env::var_os("APEX_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_apex")), PathBuf::from)
 }
 
-/// The path of a file as the process under test has it.
+/// The path of a file as the process under test sees it.
 fn inside(path: &Path) -> PathBuf {
     let root = env::var("APEX_ROOT").unwrap_or_default();
     let path = path.to_path_buf();
@@ -323,8 +325,9 @@ pub(super) fn spawn(program: &Path, variables: &[(&str, &str)], file: &Path, inp
         .unwrap()
 }
 
-/// An address that stays reserved for the program under test while this process lives. A socket is bound to it and never listens:
-/// with `SO_REUSEADDR` at both (socket(7)) the program can listen there, and the kernel gives the port to nobody else.
+/// An address that stays reserved for the program under test while this process lives. A socket is bound to
+/// it and never listens: with `SO_REUSEADDR` on both (socket(7)), the program can listen there, and the
+/// kernel gives the port to no other program.
 pub fn free_addr() -> SocketAddr {
     static RESERVED: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
@@ -341,7 +344,7 @@ pub fn listener() -> TcpListener {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
 }
 
-/// A directory that goes with its test.
+/// A directory that is removed with its test.
 pub(super) struct Dir(PathBuf);
 
 impl Dir {
@@ -369,7 +372,7 @@ impl Drop for Dir {
     }
 }
 
-/// The lines that a process writes, as they come.
+/// The lines that a process writes, as they arrive.
 #[derive(Clone)]
 pub struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
 
@@ -386,22 +389,22 @@ impl Lines {
         lines
     }
 
-    /// How many came so far.
+    /// The number of lines so far.
     pub fn count(&self) -> usize {
         self.0.0.lock().unwrap().len()
     }
 
-    /// All that came so far.
+    /// All lines so far.
     pub fn all(&self) -> Vec<String> {
         self.0.0.lock().unwrap().clone()
     }
 
-    /// The first line that is looked for, waited for if it did not come yet.
+    /// The first matching line; waits for it if necessary.
     pub fn find(&self, is_it: impl Fn(&str) -> bool) -> String {
         self.find_behind(0, is_it)
     }
 
-    /// As [`Lines::find`], but not among the first `count` lines.
+    /// As [`Lines::find`], without the first `count` lines.
     pub fn find_behind(&self, count: usize, is_it: impl Fn(&str) -> bool) -> String {
         let (lines, changed) = &*self.0;
         let guard = lines.lock().unwrap();
@@ -411,7 +414,7 @@ impl Lines {
         found.unwrap_or_else(|| panic!("no such line among {guard:#?}"))
     }
 
-    /// The first `count` lines, waited for as long as any come.
+    /// The first `count` lines; waits for them.
     pub fn first(&self, count: usize) -> Vec<String> {
         let (lines, changed) = &*self.0;
         let mut guard = lines.lock().unwrap();
@@ -423,7 +426,7 @@ impl Lines {
         guard[..count].to_vec()
     }
 
-    /// Waits for a line, but only a moment.
+    /// Waits for a line, but only for a moment.
     pub(super) fn pause(&self) {
         let (lines, changed) = &*self.0;
         drop(changed.wait_timeout(lines.lock().unwrap(), LOOK).unwrap());

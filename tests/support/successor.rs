@@ -1,4 +1,4 @@
-//! Processes that take the place of an Apex that a test has started: found by what is said of them, and ended with the test.
+//! Processes that replace an Apex that a test has started: found by its log, and ended with the test.
 
 use super::process::{binary, config, free_addr, spawn, until};
 use super::{Apex, SOON};
@@ -13,7 +13,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Instant;
 
 impl Apex {
-    /// Started by a link in a folder of its own, so that another program can be put into its place.
+    /// Starts it by a link in a directory of its own, so that another program can replace it.
     pub fn linked(env: &[(&str, &str)], server: &str, routes: &str) -> Self {
         adopt_orphans();
         Self::started_by(free_addr, |addr, dir| {
@@ -24,17 +24,17 @@ impl Apex {
         })
     }
 
-    /// Started with a listener that whoever started it keeps, as by socket activation.
+    /// Starts it with a listener that this process keeps, as in socket activation.
     pub fn activated(listener: TcpListener, server: &str, routes: &str) -> Self {
         adopt_orphans();
         let addr = listener.local_addr().unwrap();
         let apex = Self::given(listener.into(), || addr, |_| server.to_owned(), routes);
-        // Connections are taken by the kernel before it runs.
+        // The kernel accepts connections before the process runs.
         apex.stderr.find(|line| line.contains("serving"));
         apex
     }
 
-    /// Started with a listening socket; `server` is told the address of [`Apex::addr`], which is free.
+    /// Starts it with a listening socket; `server` gets the address of [`Apex::addr`], which is free.
     pub fn given(
         socket: OwnedFd,
         choose: impl FnOnce() -> SocketAddr,
@@ -51,24 +51,24 @@ impl Apex {
         })
     }
 
-    /// Where its program is called.
+    /// The path at which its program is started.
     pub fn program(&self) -> PathBuf {
         self.dir.path("apex")
     }
 
-    /// A file beside its own.
+    /// A file next to its own.
     pub fn beside(&self, name: &str) -> PathBuf {
         self.dir.path(name)
     }
 
-    /// Puts another program into its place.
+    /// Replaces it with another program.
     pub fn link_to(&self, program: &Path) {
         let new = self.dir.path("new");
         symlink(program, &new).unwrap();
         fs::rename(new, self.program()).unwrap();
     }
 
-    /// Puts a script of the shell into its place.
+    /// Replaces it with a shell script.
     pub fn script(&self, text: &str) {
         let script = self.dir.path("script");
         let _ = fs::remove_file(&script);
@@ -77,20 +77,20 @@ impl Apex {
         self.link_to(&script);
     }
 
-    /// Puts the binary under test back into its place.
+    /// Restores the binary under test.
     pub fn link_back(&self) {
         self.link_to(&binary());
     }
 
-    /// Has another process take its place, and waits until it has; gives the one that leaves.
+    /// Has another process replace it, and waits for that; returns the old process.
     pub fn upgrade(&mut self) -> Pid {
         let before = self.stderr.all().len();
         self.signal(Signal::USR2);
         self.replaced(before)
     }
 
-    /// Waits until it was said, behind so many lines, that another process serves, and until the old one has left the listeners
-    /// to it.
+    /// Waits until the log, after `before` lines, reports that another process serves, and until the old one
+    /// has closed its listeners.
     pub fn replaced(&mut self, before: usize) -> Pid {
         let said = self.stderr.find_behind(before, |line| line.contains(" serves; process "));
         let number = said.split("process ").nth(1).and_then(|words| words.split(' ').next()).unwrap();
@@ -104,12 +104,12 @@ impl Apex {
         old
     }
 
-    /// How one of its processes ended, if it has.
+    /// The exit status of one of its processes, if it has ended.
     pub fn status_of(&mut self, process: Pid) -> Option<ExitStatus> {
         if self.is_child(process) {
             return self.child_status();
         }
-        // Until its own parent has ended it is no child of ours.
+        // Until its own parent has ended, it is not a child of this process.
         let ended = waitpid(Some(process), WaitOptions::NOHANG).ok().flatten()?;
         self.successors.retain(|&other| other != process);
         Some(ExitStatus::from_raw(ended.1.as_raw()))
@@ -137,19 +137,19 @@ impl Apex {
     }
 }
 
-/// Whose parent ends is a child of this process from then on, so that its end can be seen.
+/// Makes this process the parent of orphaned descendants, so that their exit status can be collected.
 fn adopt_orphans() {
     set_child_subreaper(Some(Pid::INIT)).unwrap();
 }
 
-/// The processes that a process has started, and that have not ended.
+/// The live children of a process.
 pub fn children_of(number: u32) -> Vec<u32> {
     let mut children = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().map_while(Result::ok) {
         let Some(child) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
-        // One that ends meanwhile has no status any more.
+        // A process that ends meanwhile has no status any more.
         let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
         let is_child = status
             .lines()

@@ -1,5 +1,5 @@
-//! One end of a connection: bytes sent as they are, messages read under a deadline. A reader of its own, so that the code under
-//! test is not judged by itself; it takes only what is exact.
+//! One end of a connection: octets sent unchanged, messages read under a deadline. An independent parser, so
+//! that the code under test does not judge itself; it accepts only exact syntax.
 
 use super::SOON;
 use std::io::{self, ErrorKind, Read, Write};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// One end of a connection.
 pub struct Wire {
     socket: TcpStream,
-    /// Read, but not taken yet.
+    /// Octets read, but not taken yet.
     buffer: Vec<u8>,
 }
 
@@ -27,12 +27,12 @@ pub struct Head {
     pub fields: Vec<(String, String)>,
 }
 
-/// A message that was read.
+/// A message as read.
 #[derive(Debug, Clone)]
 pub struct Message {
     pub head: Head,
     pub content: Vec<u8>,
-    /// Field lines behind the last chunk.
+    /// Field lines after the last chunk.
     pub trailers: Vec<(String, String)>,
     pub end: End,
 }
@@ -40,15 +40,15 @@ pub struct Message {
 /// How the content of a message ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// As its framing said, or there was none to read.
+    /// As its framing requires, or there was no content.
     Whole,
-    /// The connection ended, and the framing says that more should have come.
+    /// The connection ended before the end that the framing requires.
     Cut,
-    /// The end of the connection was the framing.
+    /// The close was the framing.
     Closed,
 }
 
-/// What a read gave.
+/// The result of a read.
 enum Got {
     Bytes,
     Closed,
@@ -73,7 +73,7 @@ impl Head {
             .unwrap_or_else(|| panic!("{}", self.start))
     }
 
-    /// The value of the only field of that name; none: there is none.
+    /// The value of the only field of that name; `None` if there is none.
     pub fn field(&self, name: &str) -> Option<&str> {
         let all = self.all(name);
         assert!(all.len() < 2, "{name} is repeated: {all:?}");
@@ -106,14 +106,14 @@ impl Message {
     }
 }
 
-/// A connection to a Unix socket, which is read and written as any other.
+/// A connection to a Unix socket, read and written like any other.
 pub fn unix_stream(path: &Path) -> io::Result<TcpStream> {
     UnixStream::connect(path).map(|stream| OwnedFd::from(stream).into())
 }
 
 impl Wire {
     pub fn new(socket: TcpStream) -> Self {
-        // A Unix socket, which is the same here, has no such thing.
+        // A Unix socket has no such option.
         let _ = socket.set_nodelay(true);
         socket.set_write_timeout(Some(SOON)).unwrap();
         Self { socket, buffer: Vec::new() }
@@ -132,27 +132,27 @@ impl Wire {
         &self.socket
     }
 
-    /// Sends bytes as they are.
+    /// Sends octets unchanged.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.socket.write_all(bytes.as_ref()).unwrap();
     }
 
-    /// Sends bytes to a peer that may be gone; says whether they went.
+    /// Sends octets to a peer that may be gone; returns whether that succeeded.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.socket.write_all(bytes.as_ref()).is_ok()
     }
 
-    /// Says that nothing more will be sent.
+    /// Shuts down the sending side.
     pub fn finish(&mut self) {
         self.socket.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Closes so that the peer gets a reset.
+    /// Closes the connection by a reset.
     pub fn reset(self) {
         rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO)).unwrap();
     }
 
-    /// Sends a request (whole, not HEAD) and reads its response.
+    /// Sends a request (complete, not HEAD) and reads its response.
     pub fn ask(&mut self, request: impl AsRef<[u8]>) -> Message {
         self.send(request);
         self.response()
@@ -191,7 +191,7 @@ impl Wire {
         self.try_head().expect("the connection ended where a head should have come")
     }
 
-    /// Reads a head; `None`: the connection ended, and not a byte had come.
+    /// Reads a head; `None`: the connection ended before its first octet.
     pub fn try_head(&mut self) -> Option<Head> {
         match self.take_through(b"\r\n\r\n") {
             Some(raw) => Some(Head::parse(raw)),
@@ -200,7 +200,7 @@ impl Wire {
         }
     }
 
-    /// Reads exactly so many bytes.
+    /// Reads exactly `count` octets.
     pub fn take(&mut self, count: usize) -> Vec<u8> {
         while self.buffer.len() < count {
             if let Got::Closed = self.read() {
@@ -210,7 +210,7 @@ impl Wire {
         self.buffer.drain(..count).collect()
     }
 
-    /// Reads what is there, at least a byte; nothing: the connection ended.
+    /// Reads what is available, at least one octet; empty: the connection ended.
     pub fn some(&mut self) -> Vec<u8> {
         if self.buffer.is_empty() {
             self.read();
@@ -224,18 +224,18 @@ impl Wire {
         std::mem::take(&mut self.buffer)
     }
 
-    /// Waits for the end of the connection; nothing may come before it.
+    /// Waits for the end of the connection; fails if an octet comes before it.
     pub fn expect_end(&mut self) {
         let rest = self.rest();
         assert!(rest.is_empty(), "instead of an end: {}", rest.escape_ascii());
     }
 
-    /// Holds the connection under watch for a while, in which nothing may come and it may not end.
+    /// Watches the connection for a while; fails if an octet or the end comes.
     pub fn expect_silence(&mut self, wait: Duration) {
         assert!(!self.has_more_within(wait), "instead of silence: {}", self.some().escape_ascii());
     }
 
-    /// Waits a while for bytes or the end of the connection; says whether either is there.
+    /// Waits for octets or the end of the connection; returns whether either came.
     pub fn has_more_within(&self, wait: Duration) -> bool {
         if !self.buffer.is_empty() {
             return true;
@@ -292,7 +292,7 @@ impl Wire {
         }
     }
 
-    /// Takes all bytes through the first `mark`; `None`: the connection ended before it came.
+    /// Takes all octets through the first `mark`; `None`: the connection ended before it.
     fn take_through(&mut self, mark: &[u8]) -> Option<Vec<u8>> {
         let mut from = 0;
         loop {
@@ -307,7 +307,7 @@ impl Wire {
         }
     }
 
-    /// Reads once. A reset counts as an end: what was promised did not come, and that is what is asked.
+    /// Reads once. A reset counts as an end: the promised octets did not come, which is what the tests check.
     fn read(&mut self) -> Got {
         self.socket.set_read_timeout(Some(SOON)).unwrap();
         let began = Instant::now();
