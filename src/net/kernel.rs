@@ -1,4 +1,4 @@
-//! The real kernel behind [`System`]: one epoll and one timer a worker.
+//! The real kernel behind [`System`]: one epoll and one timer per worker.
 
 use super::listener::Listener;
 use super::pipe::Pipe;
@@ -14,10 +14,10 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::time::{Duration, SystemTime};
 
-/// Where the process clock stands at 0; the same for all threads.
+/// Start of the process clock; the same for all threads.
 #[derive(Debug, Clone, Copy)]
 pub struct Epoch {
-    /// The monotonic clock at that moment, microseconds.
+    /// The monotonic clock at the start, in microseconds.
     begun_us: u64,
 }
 
@@ -27,9 +27,9 @@ impl Epoch {
         Self { begun_us: process::monotonic_us() }
     }
 
-    /// Now on the process clock.
+    /// The current time of the process clock.
     pub fn now(&self) -> Tick {
-        // Tick 0 stands for "never was", so the clock starts one tick later.
+        // Tick 0 means "never", so the clock starts at tick 1.
         Tick(1 + process::monotonic_us().saturating_sub(self.begun_us))
     }
 }
@@ -39,9 +39,9 @@ impl Epoch {
 pub struct Waker(mio::Waker);
 
 impl Waker {
-    /// Ends the poll that runs, or else the next one.
+    /// Ends the current poll, or else the next one.
     pub fn wake(&self) {
-        // A worker that cannot be woken looks at its next event.
+        // If the wake fails, the worker continues at its next event.
         let _ = self.0.wake();
     }
 }
@@ -56,10 +56,10 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// An epoll that knows nothing yet, and what wakes it.
+    /// A new epoll and its waker.
     ///
     /// # Errors
-    /// No descriptor is left.
+    /// The process is out of descriptors.
     pub fn new(epoch: Epoch) -> io::Result<(Self, Waker)> {
         let poll = mio::Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), token(SYSTEM_KEY))?;
@@ -115,7 +115,7 @@ impl System for Kernel {
     }
 
     fn chance(&mut self) -> u64 {
-        // The standard library's hasher has keys from the system.
+        // The keys of the standard library's hasher come from the system's random source.
         RandomState::new().build_hasher().finish()
     }
 
@@ -135,7 +135,7 @@ impl System for Kernel {
 
     fn forget_listener(&mut self, listener: &mut Listener) {
         let socket = listener.as_fd().as_raw_fd();
-        // Of one that is not registered, there is nothing to tell.
+        // The call fails if the listener is not registered; then there is nothing to undo.
         let _ = self.poll.registry().deregister(&mut SourceFd(&socket));
     }
 

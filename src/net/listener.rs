@@ -1,4 +1,4 @@
-//! Listening sockets: made, set up, bound. Owns no loop, accepts nothing.
+//! Listening sockets: made, set up, bound. Owns no loop.
 
 use super::socket_file::{self, SocketFile};
 use super::stream::Family;
@@ -17,11 +17,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Connections that the kernel holds ready before they are accepted. A burst of reconnecting clients fits; the kernel
-/// cuts the number down to `net.core.somaxconn`.
+/// Length of the accept queue. A burst of reconnecting clients fits; the kernel cuts it down to
+/// `net.core.somaxconn`.
 pub const BACKLOG: i32 = 4096;
 
-/// Errors of a connection that failed while it waited, which accept(2) passes on: the next connection may be accepted at once.
+/// Errors of a connection that failed in the accept queue, which accept(2) passes on. The next connection can
+/// be accepted at once.
 const ERRORS_OF_CONNECTIONS: [Errno; 11] = [
     Errno::CONNABORTED,
     Errno::CONNRESET,
@@ -33,11 +34,11 @@ const ERRORS_OF_CONNECTIONS: [Errno; 11] = [
     Errno::HOSTUNREACH,
     Errno::OPNOTSUPP,
     Errno::NETUNREACH,
-    // A firewall forbids this one.
+    // A firewall rule forbids the connection.
     Errno::PERM,
 ];
 
-/// `ConnectionAborted` for an error of one connection, else the error as it is.
+/// `ConnectionAborted` for an error of one connection; otherwise the error itself.
 fn accept_error(errno: Errno) -> io::Error {
     if ERRORS_OF_CONNECTIONS.contains(&errno) {
         io::ErrorKind::ConnectionAborted.into()
@@ -51,9 +52,9 @@ fn accept_error(errno: Errno) -> io::Error {
 pub struct Listener {
     socket: OwnedFd,
     family: Family,
-    /// What it accepts is paced, which peers on this machine are to be spared.
+    /// Accepted connections are paced; those of peers on this machine should not be.
     is_paced: bool,
-    /// Of a Unix listener.
+    /// The socket file of a Unix listener.
     file: Option<Arc<SocketFile>>,
 }
 
@@ -70,11 +71,11 @@ impl AsFd for Listener {
 }
 
 impl Listener {
-    /// Listens on an address. A TCP port may be shared ([`bind`]); a Unix listener takes the place of a dead one, and removes its
-    /// file when the last of its clones is dropped.
+    /// Listens on an address. Several sockets may share a TCP port ([`bind`]). A Unix listener replaces a
+    /// stale socket file, and removes its file when its last clone is dropped.
     ///
     /// # Errors
-    /// As [`bind`]; of a Unix path also what [`is_free`] finds there, and that its folder cannot be written to.
+    /// As [`bind`]; for a Unix path also the errors of [`is_free`], and a folder that is not writable.
     pub fn bind(address: &Address) -> io::Result<Self> {
         match address {
             Address::Ip(address) => bind(*address).map(Self::from),
@@ -93,11 +94,12 @@ impl Listener {
         Ok(Self { socket, family: Family::Unix, is_paced: false, file })
     }
 
-    /// Takes over a listening socket that another process made, and sets it up as [`Listener::bind`] would. What it was bound with
-    /// stays, and a Unix socket's file is that process's to remove until [`Listener::set_ours`].
+    /// Adopts a listening socket of another process, and sets it up as [`Listener::bind`] does. Options from
+    /// before its bind stay. The file of a Unix socket is removed by the other process, unless
+    /// [`Listener::set_ours`] changes that.
     ///
     /// # Errors
-    /// It is not a stream socket of a kind that is known here.
+    /// Not a stream socket of a known family.
     pub fn adopt(socket: OwnedFd) -> io::Result<Self> {
         let family = match (sockopt::socket_domain(&socket)?, sockopt::socket_type(&socket)?) {
             (AddressFamily::INET | AddressFamily::INET6, SocketType::STREAM) => Family::Tcp,
@@ -119,16 +121,16 @@ impl Listener {
     /// Another handle of the same socket.
     ///
     /// # Errors
-    /// No descriptor is left.
+    /// The process is out of descriptors.
     pub fn try_clone(&self) -> io::Result<Self> {
         let socket = self.socket.try_clone()?;
         Ok(Self { socket, family: self.family, is_paced: self.is_paced, file: self.file.clone() })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     ///
     /// # Errors
-    /// It is a Unix socket without a path.
+    /// A Unix socket without a path.
     pub fn address(&self) -> io::Result<Address> {
         let address = rustix::net::getsockname(&self.socket)?;
         if self.family == Family::Tcp {
@@ -139,23 +141,23 @@ impl Listener {
         Ok(Address::Unix(Path::new(OsStr::from_bytes(path.to_bytes())).into()))
     }
 
-    /// Says whether it is this process that removes the file of a Unix listener; of any other it changes nothing.
+    /// Sets whether this process removes the file of a Unix listener. No effect on other listeners.
     pub fn set_ours(&self, is_ours: bool) {
         if let Some(file) = &self.file {
             file.set_ours(is_ours);
         }
     }
 
-    /// Removes the file of a Unix listener, if that is this process's to do: no more clients come, and those that did are to be
-    /// accepted. Of any other it changes nothing.
+    /// Removes the file of a Unix listener, if this process is to remove it. Then no new clients can connect,
+    /// but the accept queue must still be served. No effect on other listeners.
     pub fn remove_file(&self) {
         if let Some(file) = &self.file {
             file.remove();
         }
     }
 
-    /// Spares connections within this machine their pacing: who connects to a loopback address is on this machine; who connects to
-    /// another may be, and [`Listener::accept`] looks.
+    /// Turns off pacing for connections within this machine. Clients of a loopback address are always local;
+    /// clients of other addresses may be, which [`Listener::accept`] checks.
     pub(super) fn spare_pacing(&mut self) {
         self.is_paced = self.family == Family::Tcp && pacing::is_paced(&self.socket);
         let is_loopback = |address: &Address| address.ip().is_some_and(|address| address.ip().is_loopback());
@@ -165,10 +167,11 @@ impl Listener {
         }
     }
 
-    /// Takes a connection that waits (accept4(2)).
+    /// Takes a connection from the accept queue (accept4(2)).
     ///
     /// # Errors
-    /// `WouldBlock` where none waits; `ConnectionAborted` where the one that waited failed; no descriptor is left.
+    /// `WouldBlock` if the queue is empty; `ConnectionAborted` if the queued connection failed; the process
+    /// is out of descriptors.
     pub fn accept(&self) -> io::Result<(Stream, Peer)> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         if self.family == Family::Unix {
@@ -178,15 +181,15 @@ impl Listener {
         let (socket, address) = rustix::net::acceptfrom_with(&self.socket, flags).map_err(accept_error)?;
         let address = address.ok_or(io::ErrorKind::ConnectionAborted)?;
         let peer = SocketAddr::try_from(address).map_err(|_| io::ErrorKind::ConnectionAborted)?.ip();
-        // It has begun to pace, and keeps some of that: it is spared most of it, where a listener's choice spares all.
+        // Pacing has begun, and some of it stays. Only the option on the listener avoids all of it.
         if self.is_paced && peer.is_loopback() {
             pacing::spare(&socket);
         }
         Ok((Stream::new(socket, Family::Tcp), Peer::Ip(peer)))
     }
 
-    /// Has the kernel begin no more connections, and finish those that have begun: [`begin_no_more`] of a TCP listener, and a Unix
-    /// one is not found any more.
+    /// Has the kernel start no new connections and complete handshakes in flight: [`begin_no_more`] for a TCP
+    /// listener; the file of a Unix listener is removed.
     ///
     /// # Errors
     /// As there.
@@ -201,16 +204,16 @@ impl Listener {
     }
 }
 
-/// Makes a listener on `addr`; port 0 takes a free one.
+/// Makes a listener on `addr`; port 0 selects a free port.
 ///
-/// It is nonblocking and close-on-exec. `SO_REUSEPORT` lets every thread have a listener of its own on the same port, between
-/// which the kernel spreads connections; it also means that a second process of the same user binds without an error.
-/// `TCP_NODELAY` and `SO_KEEPALIVE` are inherited by accepted sockets on Linux, which saves system calls for each; the latter
-/// finds out clients that vanished from a tunnel. An IPv6 listener takes IPv6
-/// only, so that `0.0.0.0` and `[::]` can stand side by side.
+/// The socket is nonblocking and close-on-exec. With `SO_REUSEPORT` each thread has its own listener on the
+/// same port, and the kernel distributes connections among them; a second process of the same user can bind,
+/// too, without an error. On Linux accepted sockets inherit `TCP_NODELAY` and `SO_KEEPALIVE`, which saves
+/// system calls; keep-alive detects vanished clients of a tunnel. An IPv6 listener is IPv6-only, so that
+/// `0.0.0.0` and `[::]` can coexist.
 ///
 /// # Errors
-/// What the kernel refused: the address is in use, not ours, or its port needs a privilege.
+/// The kernel refused: the address is in use, not local, or its port requires a privilege.
 pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     let family = match addr {
         SocketAddr::V4(_) => AddressFamily::INET,
@@ -230,41 +233,43 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     Ok(TcpListener::from(socket))
 }
 
-/// `SO_BINDTOIFINDEX` of socket(7), which rustix does not have.
+/// `SO_BINDTOIFINDEX` of socket(7), which rustix lacks.
 #[derive(Debug, Clone, Copy)]
 struct BoundInterface;
 
-/// The highest index that an interface could have, and none has.
+/// The highest possible interface index, which no interface has.
 const NO_INTERFACE: usize = i32::MAX as usize;
 
 nix::setsockopt_impl!(BoundInterface, libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX, usize, SetUsize);
 
-/// Has the kernel begin no more connections at a listener, and finish those that have begun. Without this, a client that connects
-/// between the last accept(2) and close(2) is reset.
+/// Has the kernel start no new connections at a listener and complete handshakes in flight. Otherwise a
+/// client that connects between the last accept(2) and close(2) is reset.
 ///
-/// The listener is bound to an interface that does not exist: no first segment comes by that, while a handshake that has begun keeps
-/// the interface that it began with. A client that connects meanwhile is refused, as after the close; where other listeners
-/// of the port are left (`SO_REUSEPORT`) they are found, or the segment is dropped and the client repeats it after a second. It
-/// needs no privilege since Linux 5.7.
+/// Binds the listener to an interface that does not exist. No SYN arrives there, while a handshake in flight
+/// keeps its interface. A client that connects then is refused, as after the close. If other listeners of the
+/// port exist (`SO_REUSEPORT`), they get the SYN, or it is dropped and the client repeats it after a second.
+/// Needs no privilege since Linux 5.7.
 ///
-/// It is a property of the socket: of one that other processes have too, it would shut the door for them.
+/// The option belongs to the socket: if other processes share it, their clients are refused as well.
 ///
 /// # Errors
-/// The kernel refused that, and a filter too.
+/// The kernel refused both this and a filter.
 pub fn begin_no_more(listener: impl AsFd) -> io::Result<()> {
     let bound = nix::sys::socket::setsockopt(&listener, BoundInterface, &NO_INTERFACE);
     bound.or_else(|_| drop_first_segments(listener)).map_err(io::Error::from)
 }
 
-/// The same by a filter that drops each segment that would open a connection (socket(7), `SO_ATTACH_FILTER`): for kernels before
-/// 5.7. Since 6.18 it takes `CAP_NET_ADMIN`.
+/// The same with a filter that drops each SYN (socket(7), `SO_ATTACH_FILTER`), for kernels before 5.7. Since
+/// 6.18 this requires `CAP_NET_ADMIN`.
 fn drop_first_segments(listener: impl AsFd) -> nix::Result<()> {
-    // A filter of a TCP socket sees the segment from its first octet. Accepted sockets inherit it; to them it does nothing.
+    // A filter on a TCP socket sees the segment from its first octet. Accepted sockets inherit the filter,
+    // which has no effect on them.
     const LOAD_OCTET: u16 = 0x30;
     const AND: u16 = 0x54;
     const JUMP_IF_EQUAL: u16 = 0x15;
     const RETURN: u16 = 0x06;
-    // RFC 9293 section 3.1: the flags stand in octet 13, among them SYN and ACK. The first segment has SYN alone.
+    // RFC 9293 section 3.1: octet 13 holds the flags, among them SYN and ACK. The first segment has SYN
+    // without ACK.
     const FLAGS_AT: u32 = 13;
     const SYN: u32 = 0x02;
     const ACK: u32 = 0x10;
@@ -279,10 +284,11 @@ fn drop_first_segments(listener: impl AsFd) -> nix::Result<()> {
     attached.map_err(|error| nix::Error::from_raw(error.raw_os_error().unwrap_or(0)))
 }
 
-/// Asks whether an address can be had, alone: without `SO_REUSEPORT` the kernel refuses one that anybody else listens on.
+/// Checks that an address is free: without `SO_REUSEPORT` the kernel refuses an address with any other
+/// listener.
 ///
 /// # Errors
-/// As [`bind`]; of a Unix path that somebody listens there, or that what is there is no socket.
+/// As [`bind`]; for a Unix path: another process listens there, or the file is not a socket.
 pub fn is_free(address: &Address) -> io::Result<()> {
     let addr = match address {
         Address::Ip(address) => *address,
@@ -298,7 +304,7 @@ pub fn is_free(address: &Address) -> io::Result<()> {
     if addr.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
-    // It never listens: a client that connects meanwhile would be reset.
+    // It never listens, because clients that connect meanwhile would be reset.
     Ok(rustix::net::bind(&socket, &addr)?)
 }
 
@@ -330,7 +336,8 @@ mod tests {
         std::thread::scope(|scope| {
             let asking = scope.spawn(|| (0..2000).all(|_| is_free(&addr.into()).is_ok()));
             while !asking.is_finished() {
-                // From another address: a client must not be given the very port, and find itself.
+                // From another local address: otherwise the client's port may equal the listener's, and the
+                // client connects to itself.
                 let client =
                     socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
                 client.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
@@ -377,7 +384,7 @@ mod tests {
             let port = socket.local_addr().unwrap().port();
             let mut listener = Listener::from(socket);
             listener.spare_pacing();
-            // Others, who may come from afar, are paced as the system would.
+            // Connections that may come from other machines keep the system's pacing.
             assert_eq!(listener.is_paced, paces && is_open_to_others);
             assert_eq!(pacing::is_paced(&listener), paces && is_open_to_others);
             let _client = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
@@ -402,7 +409,7 @@ mod tests {
         let mut octet = [0];
         accepted.read_exact(&mut octet).unwrap();
         assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        // Another one of the port is not touched.
+        // Another listener on the port is not affected.
         drop(listener);
         let _other = bind(addr).unwrap();
         assert!(std::net::TcpStream::connect(addr).is_ok());
@@ -410,7 +417,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_listener_leaves_ipv4_alone() {
-        // A machine without IPv6 has nothing to show here.
+        // Without IPv6 there is nothing to test.
         let Ok(six) = bind((Ipv6Addr::UNSPECIFIED, 0).into()) else { return };
         let port = six.local_addr().unwrap().port();
         assert!(std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err());

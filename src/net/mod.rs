@@ -1,5 +1,5 @@
-//! Sockets, listeners, kernel pipes, networks of addresses and what else the kernel gives: thin and without policy; only here
-//! are rustix and nix named.
+//! The interface to the kernel: sockets, listeners, pipes, networks of addresses, and the rest. Thin and
+//! without policy. No other module uses rustix or nix.
 
 pub mod file;
 pub mod handover;
@@ -24,12 +24,12 @@ use rustix::fd::AsFd;
 use rustix::net::sockopt;
 use std::time::Duration;
 
-/// A peer that says nothing is asked whether it is still there after so long, and then again.
+/// Idle time before a silent peer is probed.
 const PROBE_IDLE: Duration = Duration::from_secs(60);
-/// Between two unanswered probes; the kernel's default of 9 of them decides.
+/// Time between two unanswered probes. The kernel's default of 9 probes applies.
 const PROBE_AGAIN: Duration = Duration::from_secs(10);
 
-/// Finds out peers that vanished (tcp(7), `TCP_KEEPIDLE`): a tunnel has no deadline that would.
+/// Detects peers that vanished (tcp(7), `TCP_KEEPIDLE`). A tunnel has no deadline that would.
 fn keep_alive(socket: impl AsFd) -> rustix::io::Result<()> {
     sockopt::set_socket_keepalive(&socket, true)?;
     sockopt::set_tcp_keepidle(&socket, PROBE_IDLE)?;

@@ -1,5 +1,5 @@
-//! Connected sockets: made, read, written, half-closed; one system call a function once a socket is there. What a kind of socket
-//! cannot do is known here alone.
+//! Connected sockets: connect, read, write, half-close; one system call per function on an open socket. Only
+//! this file knows what a kind of socket cannot do.
 
 use super::{keep_alive, pacing};
 use crate::base::Address;
@@ -16,11 +16,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-/// What a socket is, and so what it can do.
+/// The kind of a socket, which decides its capabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
     Tcp,
-    /// It has no segments to wait for, counts no octets for epoll (`unix_poll` knows no low water) and cannot be reset.
+    /// No segments to hold back, no low-water mark in epoll (`unix_poll`), no reset.
     Unix,
 }
 
@@ -42,12 +42,12 @@ impl Stream {
         Self { socket, family }
     }
 
-    /// Begins to connect and does not wait: whether it worked, the first write tells. TCP sends small pieces at once
-    /// (`TCP_NODELAY`): the pieces are whole messages.
+    /// Starts to connect and returns at once; the first write reports the result. TCP sends small pieces at
+    /// once (`TCP_NODELAY`), because each piece is a whole message.
     ///
     /// # Errors
-    /// No descriptor or port is left, or the address cannot be reached at all (connect(2)); of a Unix socket also that its queue
-    /// is full.
+    /// The process is out of descriptors, the address is out of ports, or it is unreachable (connect(2)); for
+    /// a Unix socket also: its accept queue is full.
     pub fn connect(address: &Address) -> io::Result<Self> {
         match address {
             Address::Ip(address) => Self::connect_tcp(*address),
@@ -61,7 +61,7 @@ impl Stream {
         let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
         sockopt::set_tcp_nodelay(&socket, true)?;
         keep_alive(&socket)?;
-        // Here, and not by who asks: an algorithm that has begun leaves some of its pacing behind.
+        // Before the connect: BBR leaves some of its pacing on a connection that has begun.
         if address.ip().is_loopback() && pacing::is_paced(&socket) {
             pacing::spare(&socket);
         }
@@ -78,56 +78,59 @@ impl Stream {
         Ok(Self::new(socket, Family::Unix))
     }
 
-    /// Reads into the spare capacity of `bytes`, which is not empty; 0 at the end of what the peer sent (recv(2)).
+    /// Reads into the spare capacity of `bytes`, of which there must be some. Returns 0 at the end of the
+    /// stream (recv(2)).
     ///
     /// # Errors
-    /// `WouldBlock` where nothing is there; else the connection failed.
+    /// `WouldBlock` if there is no data; otherwise the connection failed.
     pub fn read(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        // recv(2) goes to the socket at once, read(2) through the layer of files.
+        // recv(2) reaches the socket directly, read(2) passes through the file layer.
         let recv = || rustix::net::recv(&self.socket, spare_capacity(bytes), RecvFlags::empty());
         let (_, count) = retry_on_intr(recv)?;
         Ok(count)
     }
 
-    /// Is a connection open, and has its peer sent nothing that was not read (recv(2), `MSG_PEEK`)?
+    /// Whether a connection is open and has no unread data (recv(2), `MSG_PEEK`).
     pub fn is_quiet(&self) -> bool {
         let mut octet = [0];
         let peek = || rustix::net::recv(&self.socket, &mut octet, RecvFlags::PEEK).map(|(_, count)| count);
         retry_on_intr(peek) == Err(Errno::AGAIN)
     }
 
-    /// Writes the pieces in their order, as far as there is room (send(2), sendmsg(2)). A closed connection raises no signal. Where
-    /// `more` follows at once, the last part of a segment waits for it (`MSG_MORE`), until [`Stream::push`] at the latest.
+    /// Writes the pieces in order, as far as there is room (send(2), sendmsg(2)). A closed connection raises
+    /// no signal. If `more` follows at once, a partial segment is held back until then (`MSG_MORE`), until
+    /// [`Stream::push`] at the latest.
     ///
     /// # Errors
-    /// `WouldBlock` where there is no room at all; else the connection failed.
+    /// `WouldBlock` if there is no room; otherwise the connection failed.
     pub fn write(&self, pieces: [&[u8]; 3], more: bool) -> io::Result<usize> {
-        // To a Unix socket `MSG_MORE` means nothing.
+        // `MSG_MORE` has no effect on a Unix socket.
         let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
-        // One piece alone, which it mostly is, costs less without a list of them.
+        // The usual case: a single piece costs less without an array.
         if let [piece, [], []] | [[], piece, []] = pieces {
             return Ok(retry_on_intr(|| rustix::net::send(&self.socket, piece, flags))?);
         }
         let gathered = pieces.map(IoSlice::new);
-        // An empty piece in front costs the kernel a look at it and nothing more.
+        // A leading empty piece costs the kernel almost nothing.
         let send =
             || rustix::net::sendmsg(&self.socket, &gathered, &mut SendAncillaryBuffer::default(), flags);
         Ok(retry_on_intr(send)?)
     }
 
-    /// Sends what waits for more (tcp(7): `TCP_NODELAY` is set already, and setting it flushes).
+    /// Sends a partial segment that was held back (tcp(7): setting `TCP_NODELAY` again flushes).
     pub fn push(&self) {
         if self.family == Family::Tcp {
-            // A connection that is gone has nothing to send.
+            // A closed connection has nothing to send.
             let _ = sockopt::set_tcp_nodelay(&self.socket, true);
         }
     }
 
-    /// Has epoll tell that there is something to read once there are so many octets, or the end, or no room for more (socket(7),
-    /// `SO_RCVLOWAT`). Reads take what there is at any time; lowered, what is there is told of at once.
+    /// Has epoll report the socket as readable from `octets` octets on, at the end of the stream, or when its
+    /// buffer is full (socket(7), `SO_RCVLOWAT`). Reads return available data at any time. After the mark is
+    /// lowered, data that is already there is reported at once.
     ///
     /// # Errors
-    /// The system has no such option, or not for sockets of this kind.
+    /// The system does not have this option for this kind of socket.
     pub fn set_low_water(&self, octets: usize) -> io::Result<()> {
         if self.family == Family::Unix {
             return Err(io::ErrorKind::Unsupported.into());
@@ -135,35 +138,38 @@ impl Stream {
         Ok(nix::sys::socket::setsockopt(&self.socket, ReceiveLowWater, &octets)?)
     }
 
-    /// Octets that the peer has acknowledged since the connection began (tcp(7), `TCP_INFO`); none where nobody counts them.
+    /// Octets that the peer has acknowledged since the connection was opened (tcp(7), `TCP_INFO`); `None` if
+    /// the kernel does not count them.
     pub fn acknowledged(&self) -> Option<u64> {
         let asked = self.family == Family::Tcp;
         let info = asked.then(|| nix::sys::socket::getsockopt(&self.socket, TcpInfo).ok())??;
         Some(info.bytes_acked)
     }
 
-    /// Shuts down the sending side (shutdown(2)). A connection that is gone already needs none, so that is no error.
+    /// Shuts down the sending side (shutdown(2)). On a closed connection this has no effect.
     pub fn shut_down(&self) {
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Write);
     }
 
-    /// Closes a connection by a reset, so that the peer cannot take its end for a plain one (socket(7), `SO_LINGER` of 0).
+    /// Closes a connection with a reset, so that the peer cannot take it for a regular end (socket(7),
+    /// `SO_LINGER` of 0).
     pub fn close_by_reset(self) {
-        // Refused, or of a kind that knows no reset, it is closed as any other: no more can be done.
+        // If the option is refused, or the kind has no reset, the connection is closed normally.
         let _ = sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
         drop(self);
     }
 }
 
-/// Does this name a limit of this machine: no descriptor, no memory, no watch of epoll is left? Every other failure to connect is
-/// that address's, also where no address of this machine (`EADDRNOTAVAIL`) or no route leads to it: others may be reached.
+/// Whether this error is a limit of this machine: no descriptor, memory or epoll watch is left. All other
+/// failures to connect concern the address, including a missing local address (`EADDRNOTAVAIL`) or route:
+/// other addresses may be reachable.
 pub fn is_out_of_resources(error: &io::Error) -> bool {
     // ENOSPC: epoll_ctl(2), `max_user_watches`.
     let own = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOSPC];
     Errno::from_io_error(error).is_some_and(|errno| own.contains(&errno))
 }
 
-/// `SO_RCVLOWAT` of socket(7), which rustix does not have.
+/// `SO_RCVLOWAT` of socket(7), which rustix lacks.
 #[derive(Debug, Clone, Copy)]
 struct ReceiveLowWater;
 
@@ -175,8 +181,8 @@ struct TcpInfo;
 
 nix::getsockopt_impl!(TcpInfo, libc::IPPROTO_TCP, libc::TCP_INFO, TcpFront, GetStruct<TcpFront>);
 
-/// The front of the kernel's `tcp_info`, which grows at its end: as much as Linux has had since 4.2. The whole of libc's would ask an
-/// older kernel for more than it has.
+/// The first fields of the kernel's `tcp_info`, which grows at its end: those that Linux has since 4.2.
+/// libc's whole structure is larger than that of an older kernel.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 struct TcpFront {
@@ -190,8 +196,8 @@ struct TcpFront {
 mod tests {
     use super::*;
 
-    /// A container without IPv6 has no address to connect from to the IPv6 address of a name (`EADDRNOTAVAIL`): its other
-    /// addresses, and other backends, can be reached.
+    /// A container without IPv6 has no local address for the IPv6 address of a name (`EADDRNOTAVAIL`). Its
+    /// other addresses, and other backends, are reachable.
     #[test]
     fn which_errors_name_a_limit_of_this_machine() {
         for (errno, is_own) in [

@@ -1,5 +1,5 @@
-//! Everything that a worker asks of the kernel, as a trait: [`super::Kernel`] is the real one, tests simulate one. Nothing here
-//! decides anything.
+//! All requests of a worker to the kernel, as a trait. [`super::Kernel`] is the real implementation; tests
+//! simulate one. It decides nothing.
 
 use crate::base::{Address, Key, Tick};
 use std::fmt::Debug;
@@ -7,36 +7,36 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-/// Events that one poll tells of at most. More wait in the kernel, in order.
+/// Events that one poll reports at most. Further events stay in the kernel, in order.
 pub const EVENTS_MAX: usize = 512;
 
-/// The key of the system's own events (a wake by another thread, the alarm): they say no more than that the poll is over.
+/// Key of the system's own events (a wake by another thread, the alarm). They only end the poll.
 pub const SYSTEM_KEY: Key = Key::new(0, 0, 0);
 
-/// What an event tells of a socket.
+/// An event of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "the independent flags of one epoll event")]
 pub struct Event {
     /// The key that the socket was registered with.
     pub key: Key,
-    /// There is something to read, or a connection to accept.
+    /// Data to read, or a connection to accept.
     pub readable: bool,
-    /// There is room to write.
+    /// Room to write.
     pub writable: bool,
     /// The peer closed its sending side.
     pub read_closed: bool,
-    /// The connection is reset or closed both ways.
+    /// The connection was reset, or closed in both directions.
     pub gone: bool,
 }
 
-/// How much a poll has told.
+/// How complete the report of a poll is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Poll {
-    /// Everything that there was.
+    /// All pending events.
     Complete,
-    /// [`EVENTS_MAX`] events: there may be more.
+    /// [`EVENTS_MAX`] events; more may be pending.
     Full,
-    /// Nothing: a signal came first.
+    /// None: a signal interrupted the poll.
     Interrupted,
 }
 
@@ -45,7 +45,7 @@ pub enum Poll {
 pub enum Peer {
     /// A TCP client.
     Ip(IpAddr),
-    /// A client of a Unix socket: it has no address.
+    /// A client of a Unix socket, which has no address.
     Unix,
 }
 
@@ -55,123 +55,129 @@ impl From<IpAddr> for Peer {
     }
 }
 
-/// The kernel as a worker sees it. No call blocks but [`System::poll`]; sockets are closed by dropping them.
+/// The kernel as a worker sees it. Only [`System::poll`] blocks. Sockets are closed by dropping them.
 pub trait System {
     /// A connected socket.
     type Stream: Debug;
     /// A listening socket.
     type Listener: Debug;
-    /// A pipe that carries octets from socket to socket, with what it holds.
+    /// A pipe that carries octets from socket to socket, with its content.
     type Pipe: Debug;
 
-    /// Waits for events, at most for `timeout`, and replaces what `events` holds.
+    /// Waits for events, at most for `timeout`, and replaces the content of `events`.
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> Poll;
 
-    /// Has a poll end once `pause` is over, whatever was set before.
+    /// Ends a poll after `pause`. Replaces an earlier alarm.
     ///
     /// # Errors
-    /// The system refuses it, which it has no reason for.
+    /// The system refused to set the timer, which is not expected.
     fn set_alarm(&mut self, pause: Duration) -> io::Result<()>;
 
-    /// The time on the process clock, which never goes back. It begins after tick 0.
+    /// The time of the process clock, which never goes back. It starts after tick 0.
     fn now(&mut self) -> Tick;
 
-    /// A number that nobody foretells; asked once a worker. Two workers, and two processes, begin apart.
+    /// An unpredictable number, drawn once per worker: the random sequences of workers and processes differ.
     fn chance(&mut self) -> u64;
 
-    /// The time of day.
+    /// The wall clock.
     fn wall(&mut self) -> SystemTime;
 
-    /// Has polls tell of a stream under `key`, once for each change, in both directions. Asked once a stream.
+    /// Has polls report changes of a stream under `key`, edge-triggered, in both directions. Called once per
+    /// stream.
     ///
     /// # Errors
     /// The kernel has no room for it.
     fn register(&mut self, stream: &mut Self::Stream, key: Key) -> io::Result<()>;
 
-    /// Has polls tell of connections that come to a listener. Those that wait already may not be told of.
+    /// Has polls report new connections of a listener. Connections in the accept queue may not be reported.
     ///
     /// # Errors
     /// The kernel has no room for it.
     fn listen(&mut self, listener: &mut Self::Listener, key: Key) -> io::Result<()>;
 
-    /// Polls tell no more of that listener.
+    /// Stops reports about a listener.
     fn forget_listener(&mut self, listener: &mut Self::Listener);
 
-    /// Has the kernel begin no more connections at a listener of this process alone, and finish those that have begun.
+    /// Has the kernel start no new connections at a listener that only this process has, and complete
+    /// handshakes in flight.
     ///
     /// # Errors
-    /// The kernel refuses: connections that begin before the listener is closed are reset then.
+    /// The kernel refused: connections that start before the listener closes are reset then.
     fn begin_no_more(&mut self, listener: &mut Self::Listener) -> io::Result<()>;
 
-    /// Takes a connection that waits at a listener.
+    /// Takes a connection from the accept queue.
     ///
     /// # Errors
-    /// `WouldBlock` where none waits; `ConnectionAborted` where the one that waited failed; no descriptor is left.
+    /// `WouldBlock` if the queue is empty; `ConnectionAborted` if the queued connection failed; the process
+    /// is out of descriptors.
     fn accept(&mut self, listener: &Self::Listener) -> io::Result<(Self::Stream, Peer)>;
 
-    /// Begins to connect and does not wait: whether it worked, the first write tells.
+    /// Starts to connect and returns at once; the first write reports the result.
     ///
     /// # Errors
-    /// [`System::is_out_of_resources`], or the address cannot be reached at all.
+    /// [`System::is_out_of_resources`], or the address is unreachable.
     fn connect(&mut self, address: &Address) -> io::Result<Self::Stream>;
 
-    /// Does this name a limit of this machine (no descriptor, memory or watch is left)? Every other failure to connect is that
-    /// address's.
+    /// Whether this error is a limit of this machine (descriptors, memory, watches). All other failures to
+    /// connect concern the address.
     fn is_out_of_resources(&self, error: &io::Error) -> bool;
 
-    /// Reads into the spare capacity of `bytes`, which is not empty; 0 at the end of what the peer sent.
+    /// Reads into the spare capacity of `bytes`, of which there must be some. Returns 0 at the end of the
+    /// stream.
     ///
     /// # Errors
-    /// `WouldBlock` where nothing is there; else the connection failed.
+    /// `WouldBlock` if there is no data; otherwise the connection failed.
     fn read(&mut self, stream: &Self::Stream, bytes: &mut Vec<u8>) -> io::Result<usize>;
 
-    /// Writes the pieces in their order, as far as there is room. Where `more` follows at once, the last part of a segment waits
-    /// for it, until [`System::push`] at the latest.
+    /// Writes the pieces in order, as far as there is room. If `more` follows at once, a partial segment is
+    /// held back until then, until [`System::push`] at the latest.
     ///
     /// # Errors
-    /// `WouldBlock` where there is no room at all; else the connection failed.
+    /// `WouldBlock` if there is no room; otherwise the connection failed.
     fn write(&mut self, stream: &Self::Stream, pieces: [&[u8]; 3], more: bool) -> io::Result<usize>;
 
-    /// An empty pipe.
+    /// Makes an empty pipe.
     ///
     /// # Errors
-    /// No descriptor is left.
+    /// The process is out of descriptors.
     fn pipe(&mut self) -> io::Result<Self::Pipe>;
 
-    /// Octets that a pipe holds.
+    /// Octets in a pipe.
     fn held(&self, pipe: &Self::Pipe) -> usize;
 
-    /// Moves up to `count_max` octets from a stream into a pipe; 0 at the end of what the peer sent.
+    /// Moves up to `count_max` octets from a stream to a pipe. Returns 0 at the end of the stream.
     ///
     /// # Errors
-    /// `WouldBlock` where the stream has nothing or the pipe no room; else the connection failed.
+    /// `WouldBlock` if the stream has no data or the pipe no room; otherwise the connection failed.
     fn fill(&mut self, stream: &Self::Stream, pipe: &mut Self::Pipe, count_max: usize) -> io::Result<usize>;
 
     /// Moves up to `count_max` octets from a pipe to a stream.
     ///
     /// # Errors
-    /// `WouldBlock` where the stream has no room; else the connection failed.
+    /// `WouldBlock` if the stream has no room; otherwise the connection failed.
     fn drain(&mut self, stream: &Self::Stream, pipe: &mut Self::Pipe, count_max: usize) -> io::Result<usize>;
 
-    /// Sends what waits for more.
+    /// Sends a partial segment that was held back.
     fn push(&mut self, stream: &Self::Stream);
 
-    /// Has polls tell that there is something to read once there are so many octets, or the end, or no room for more. Lowered,
-    /// what is there is told of at once.
+    /// Has polls report a stream as readable from `octets` octets on, at the end of the stream, or when its
+    /// buffer is full. After the mark is lowered, data that is already there is reported at once.
     ///
     /// # Errors
-    /// The stream cannot: polls tell of it as before.
+    /// The stream cannot do this: reports stay as they were.
     fn set_low_water(&mut self, stream: &Self::Stream, octets: usize) -> io::Result<()>;
 
-    /// Is a connection open, and has its peer sent nothing that was not read?
+    /// Whether a connection is open and has no unread data.
     fn is_quiet(&mut self, stream: &Self::Stream) -> bool;
 
-    /// Octets that the peer has acknowledged since the connection began; none where the kernel does not count them.
+    /// Octets that the peer has acknowledged since the connection was opened; `None` if the kernel does not
+    /// count them.
     fn acknowledged(&mut self, stream: &Self::Stream) -> Option<u64>;
 
-    /// Shuts down the sending side. A connection that is gone already needs none, so that is no error.
+    /// Shuts down the sending side. On a closed connection this has no effect.
     fn shut_down(&mut self, stream: &Self::Stream);
 
-    /// Closes a connection by a reset, where its kind has one, so that the peer cannot take its end for a plain one.
+    /// Closes a connection with a reset, if its kind has one, so that the peer cannot take it for a regular
+    /// end.
     fn close_by_reset(&mut self, stream: Self::Stream);
 }
