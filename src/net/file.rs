@@ -1,4 +1,4 @@
-//! Files that are opened without waiting: a FIFO, a device or a terminal in place of a file must not stop who opens it.
+//! Opens files without blocking: a FIFO, a device or a terminal in place of a file must not block the caller.
 
 use rustix::fs::{Mode, OFlags, open};
 use std::fs::{File, FileType};
@@ -6,11 +6,11 @@ use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-/// Opens a regular file for reading. Anything else is refused, and a FIFO is not waited for (open(2), `O_NONBLOCK`); a file system
-/// that hangs is.
+/// Opens a regular file for reading. Refuses any other kind, without waiting for a FIFO (open(2),
+/// `O_NONBLOCK`). A hanging file system can still block.
 ///
 /// # Errors
-/// It is not a regular file, or it cannot be opened.
+/// Not a regular file, or it cannot be opened.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = File::from(open(path, flags, Mode::empty())?);
@@ -22,7 +22,7 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     }
 }
 
-/// What something is that is no regular file, in words.
+/// The kind of a file that is not regular, in words.
 pub fn kind_of(kind: FileType) -> &'static str {
     if kind.is_dir() {
         "a directory"

@@ -1,5 +1,5 @@
-//! A channel between a process and one that it starts: records of words, with listening sockets beside them (unix(7),
-//! `SCM_RIGHTS`). What the words mean is not known here.
+//! A channel between a process and its child: records of text with listening sockets attached (unix(7),
+//! `SCM_RIGHTS`). The meaning of the text is defined elsewhere.
 
 use super::Listener;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -13,35 +13,35 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-/// Sockets that go with one record at most: the kernel takes no more (`SCM_MAX_FD`).
+/// Maximum number of sockets in one record: the kernel's limit (`SCM_MAX_FD`).
 pub const SOCKETS_MAX: usize = 253;
 
-/// Octets of the words of one record.
+/// Maximum length of the text of one record, in octets.
 const WORDS_BYTES_MAX: usize = 16 * 1024;
 
-/// One end of a channel. Records stay whole and in order: the sockets of one come with its words.
+/// One end of a channel. Records stay whole and in order; the sockets of a record arrive with its text.
 #[derive(Debug)]
 pub struct Channel {
     socket: OwnedFd,
 }
 
-/// What came of waiting for a record.
+/// Result of waiting for a record.
 #[derive(Debug)]
 pub enum Received {
     /// A record.
     Record(String, Vec<Listener>),
     /// The other end is closed.
     Closed,
-    /// Nothing came in time.
+    /// No record arrived in time.
     Nothing,
 }
 
 impl Channel {
-    /// Both ends: one to keep, and one for the standard input of a process to be started. Nobody who is started otherwise
-    /// inherits either.
+    /// Makes both ends: one to keep, one for the standard input of a child process. Other child processes
+    /// inherit neither.
     ///
     /// # Errors
-    /// No descriptor is left.
+    /// The process is out of descriptors.
     pub fn pair() -> io::Result<(Self, OwnedFd)> {
         let flags = SocketFlags::CLOEXEC;
         let (mine, theirs) =
@@ -52,7 +52,7 @@ impl Channel {
     /// The end that this process was started with.
     ///
     /// # Errors
-    /// The standard input is no such thing.
+    /// The standard input is not such a channel.
     pub fn from_standard_input() -> io::Result<Self> {
         let socket = fcntl_dupfd_cloexec(io::stdin(), 3)?;
         let kind = (sockopt::socket_domain(&socket)?, sockopt::socket_type(&socket)?);
@@ -62,10 +62,10 @@ impl Channel {
         Ok(Self { socket })
     }
 
-    /// Sends a record. It waits for `patience` where the other end does not read.
+    /// Sends a record. Waits at most for `patience` if the other end does not read.
     ///
     /// # Errors
-    /// `BrokenPipe` or `ConnectionReset` where the other end is closed, `TimedOut`, and whatever else the kernel refused.
+    /// `BrokenPipe` or `ConnectionReset` if the other end is closed; `TimedOut`; other errors of the kernel.
     pub fn send(&self, words: &str, sockets: &[Listener], patience: Duration) -> io::Result<()> {
         if !self.poll(PollFlags::OUT, Some(patience))? {
             return Err(io::ErrorKind::TimedOut.into());
@@ -76,17 +76,17 @@ impl Channel {
         if !borrowed.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(&borrowed)) {
             return Err(Errno::MSGSIZE.into());
         }
-        // There is room: the other end alone takes records out.
+        // There is room, because only the other end removes records.
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         let words = [IoSlice::new(words.as_bytes())];
         retry_on_intr(|| rustix::net::sendmsg(&self.socket, &words, &mut beside, flags))?;
         Ok(())
     }
 
-    /// Waits for a record: for so long, or for ever.
+    /// Waits for a record, at most for `patience`, or without a limit.
     ///
     /// # Errors
-    /// It is too long, or no text, or there is no descriptor left for what came with it.
+    /// The record is too long or is not UTF-8, or the process is out of descriptors for its sockets.
     pub fn receive(&self, patience: Option<Duration>) -> io::Result<Received> {
         if !self.poll(PollFlags::IN, patience)? {
             return Ok(Received::Nothing);
@@ -99,7 +99,7 @@ impl Channel {
             rustix::net::recvmsg(&self.socket, &mut [IoSliceMut::new(&mut words)], &mut beside, flags)
         });
         let received = match received {
-            // Who ends with records unread resets.
+            // A process that ends with unread records resets the channel.
             Err(Errno::CONNRESET) => return Ok(Received::Closed),
             received => received?,
         };
@@ -122,13 +122,13 @@ impl Channel {
         Ok(Received::Record(words, sockets))
     }
 
-    /// Ends the channel in both directions: whoever waits at either end is told.
+    /// Shuts the channel down in both directions, which wakes waiting threads at both ends.
     pub fn shut(&self) {
-        // Closed already, it needs no more.
+        // On a closed channel this has no effect.
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
     }
 
-    /// Waits until the socket is ready, or the other end closed; false where the time is up.
+    /// Waits until the socket is ready or the other end is closed; false on a timeout.
     fn poll(&self, what: PollFlags, patience: Option<Duration>) -> io::Result<bool> {
         let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());
         let mut wanted = [PollFd::new(&self.socket, what)];

@@ -1,16 +1,16 @@
-//! Networks as `trusted_proxies` names them: an address, or an address and the length of its prefix (RFC 4632, RFC 4291
-//! section 2.3).
+//! Networks in `trusted_proxies`: an address, or an address and a prefix length (RFC 4632, RFC 4291 section
+//! 2.3).
 
 use super::system::Peer;
 use crate::base::UNIX_PREFIX;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Peers: a network of addresses (`10.0.0.0/8`, `fd00::/8`, or one address alone), or all clients of Unix sockets, which have no
-/// address (`unix:`, as nginx has it).
+/// A set of peers: a network of addresses (`10.0.0.0/8`, `fd00::/8`, a single address), or all clients of
+/// Unix sockets, which have no address (`unix:`, as in nginx).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Network {
-    /// Addresses.
+    /// A network of addresses.
     Ip(IpNetwork),
     /// Clients of Unix sockets.
     Unix,
@@ -18,27 +18,27 @@ pub enum Network {
 
 /// A network of addresses.
 ///
-/// A socket that listens on `[::]` sees an IPv4 peer as `::ffff:10.0.0.1`. Both spellings are one address here, in the
-/// network and in what is asked of it.
+/// A socket that listens on `[::]` reports an IPv4 peer as `::ffff:10.0.0.1`. Both notations are the same
+/// address here, in the network and in the address to check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IpNetwork {
-    /// The first address; no bit behind the prefix is set.
+    /// The first address; bits after the prefix are zero.
     first: IpAddr,
-    /// Leading bits that an address must share: up to 32 for IPv4, up to 128 for IPv6.
+    /// Prefix length in bits: up to 32 for IPv4, up to 128 for IPv6.
     prefix_bits: u8,
 }
 
-/// Why a text is no network, in words for the user.
+/// Why a text is not a network, for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkError {
-    /// What is wrong.
+    /// The fault.
     pub what: String,
-    /// What to write in its place.
+    /// What to write instead.
     pub hint: String,
 }
 
 impl Network {
-    /// Reads a network.
+    /// Parses a network.
     ///
     /// # Errors
     /// As [`IpNetwork::parse`].
@@ -53,7 +53,7 @@ impl Network {
         }
     }
 
-    /// Does that peer belong to it?
+    /// Whether the peer belongs to the network.
     pub fn contains(&self, peer: impl Into<Peer>) -> bool {
         match (self, peer.into()) {
             (Self::Ip(network), Peer::Ip(address)) => network.contains(address),
@@ -64,10 +64,11 @@ impl Network {
 }
 
 impl IpNetwork {
-    /// Reads a network of addresses.
+    /// Parses a network of addresses.
     ///
     /// # Errors
-    /// A malformed address or length, and bits set behind the prefix: `10.0.0.1/8` may mean one address or sixteen million.
+    /// A malformed address or prefix length, or bits set after the prefix: `10.0.0.1/8` may mean one address
+    /// or sixteen million.
     pub fn parse(text: &str) -> Result<Self, NetworkError> {
         let (address, length) = match text.split_once('/') {
             Some((address, length)) => (address, Some(length)),
@@ -94,13 +95,13 @@ impl IpNetwork {
         Ok(network)
     }
 
-    /// Is `address` in the network? IPv4 addresses mapped into IPv6 count as what they are.
+    /// Whether the network contains `address`. IPv4-mapped IPv6 addresses count as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         bits_of(address) == bits_of(self.first) && masked(address, self.prefix_bits) == self.first
     }
 
-    /// A network within `::ffff:0:0/96` is the IPv4 network that it stands for.
+    /// A network within `::ffff:0:0/96` becomes the IPv4 network that it maps.
     fn normalised(address: IpAddr, prefix_bits: u8) -> Self {
         match (address, address.to_canonical()) {
             (IpAddr::V6(_), IpAddr::V4(mapped)) if prefix_bits >= 96 => {
@@ -122,7 +123,7 @@ fn bits_of(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
-/// Reads the length of a prefix: digits only, at most `bits_max`.
+/// Parses a prefix length: digits only, at most `bits_max`.
 fn prefix_length(text: &str, bits_max: u8) -> Result<u8, NetworkError> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|&bits| digits && bits <= bits_max).ok_or_else(|| NetworkError {
@@ -131,9 +132,9 @@ fn prefix_length(text: &str, bits_max: u8) -> Result<u8, NetworkError> {
     })
 }
 
-/// The address with all bits behind the first `prefix_bits` cleared.
+/// The address with all bits after the first `prefix_bits` cleared.
 fn masked(address: IpAddr, prefix_bits: u8) -> IpAddr {
-    // A shift by the whole width is no shift at all in the processor: `checked_shl` says so, and no bit is kept.
+    // A shift by the whole width overflows: `checked_shl` gives `None`, and no bit is kept.
     match address {
         IpAddr::V4(v4) => {
             let mask = u32::MAX.checked_shl(32 - u32::from(prefix_bits.min(32))).unwrap_or(0);

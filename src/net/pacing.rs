@@ -1,27 +1,27 @@
-//! Pacing of what is sent (tcp(7), `TCP_CONGESTION`), which connections within one machine are spared.
+//! Pacing of sent data (tcp(7), `TCP_CONGESTION`), turned off for connections within this machine.
 //!
-//! BBR sends by a timer for each connection, so that queues on the way to a peer stay short. To a peer on the same machine there
-//! is no way: each timer interrupts a core, and where BBR is the system's choice these took a third to half of the time that long
-//! content costs, at both ends. The kernel paces nowhere else but where an administrator asked for it.
+//! BBR sends by a timer per connection, to keep queues on the path short. A connection within one machine has
+//! no such queues, and the timers cost much CPU time (docs/performance.md). The kernel paces only where an
+//! administrator chose an algorithm that does.
 
 use rustix::fd::AsFd;
 use rustix::net::sockopt;
 
-/// What algorithms that pace begin with: those of later versions are named `bbr2` and `bbr3`.
+/// Prefix of the names of pacing algorithms: later versions are `bbr2` and `bbr3`.
 const PACES: &str = "bbr";
 
-/// Every kernel has it, and any process may ask for it (`net.ipv4.tcp_allowed_congestion_control`). What it is bad at, long ways
-/// that lose segments, a machine does not have within.
+/// Every kernel has it, and any process may select it (`net.ipv4.tcp_allowed_congestion_control`). Its
+/// weakness, long lossy paths, does not exist within a machine.
 const DOES_NOT_PACE: &str = "reno";
 
-/// Does that connection pace, or will those that a listener accepts?
+/// Whether a connection, or the connections that a listener accepts, are paced.
 pub fn is_paced(socket: impl AsFd) -> bool {
     sockopt::tcp_congestion(socket).is_ok_and(|name| name.starts_with(PACES))
 }
 
-/// Has a connection not pace, or those that a listener accepts from now on.
+/// Turns off pacing of a connection, or of the connections that a listener accepts from now on.
 pub fn spare(socket: impl AsFd) {
-    // Where the kernel refuses, it works as before.
+    // If the kernel refuses, the connection stays paced.
     let _ = sockopt::set_tcp_congestion(socket, DOES_NOT_PACE);
 }
 
@@ -32,7 +32,8 @@ pub(crate) mod tests {
     use std::io::{self, Write};
     use std::net::{Ipv4Addr, TcpStream};
 
-    /// Has a socket pace whatever the system's choice is; false, and said, where it has nothing that does.
+    /// Turns pacing on, whatever the system's default is. Returns false, with a message, if the kernel has no
+    /// such algorithm.
     pub(crate) fn pace(socket: impl AsFd) -> bool {
         let paces = sockopt::set_tcp_congestion(&socket, PACES).is_ok();
         if !paces {

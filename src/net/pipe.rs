@@ -1,4 +1,4 @@
-//! Kernel pipes that carry bytes from socket to socket without their passing through memory (splice(2)).
+//! Kernel pipes that carry octets from socket to socket without copying them to user space (splice(2)).
 
 use super::Stream;
 use rustix::fd::OwnedFd;
@@ -6,15 +6,15 @@ use rustix::io::retry_on_intr;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, splice};
 use std::io;
 
-/// The size asked for: with 64 pages (of a socket's buffers) one fill moves what a busy loopback or network delivers a turn. The
-/// kernel refuses it to users without privilege beyond `fs.pipe-user-pages-soft` (pipe(7)).
+/// Requested size: with 64 pages (of socket buffers) one fill moves all data that a busy loopback or network
+/// delivers per turn. Above `fs.pipe-user-pages-soft` the kernel refuses it to unprivileged users (pipe(7)).
 const PIPE_BYTES: usize = 256 * 1024;
 
-/// The smallest pipe that is used: the kernel's default. Beyond `fs.pipe-user-pages-soft` a pipe has two pages, and moving
-/// content by those costs several times what moving it through memory does.
+/// Minimum usable size: the kernel's default. Above `fs.pipe-user-pages-soft` a pipe has two pages, and costs
+/// several times as much as a copy through memory.
 const PIPE_BYTES_MIN: usize = 64 * 1024;
 
-/// A pipe and the octets that it holds.
+/// A pipe and the number of octets in it.
 #[derive(Debug)]
 pub struct Pipe {
     reader: OwnedFd,
@@ -26,7 +26,7 @@ impl Pipe {
     /// Makes an empty pipe, close-on-exec and nonblocking (pipe2(2)).
     ///
     /// # Errors
-    /// No descriptor is left; `QuotaExceeded` where the kernel gave one of less than 64 KiB.
+    /// The process is out of descriptors; `QuotaExceeded` if the kernel's pipe has less than 64 KiB.
     pub fn new() -> io::Result<Self> {
         let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let size = fcntl_setpipe_size(&writer, PIPE_BYTES).or_else(|_| fcntl_getpipe_size(&writer))?;
@@ -36,15 +36,15 @@ impl Pipe {
         Ok(Self { reader, writer, held: 0 })
     }
 
-    /// Octets that it holds.
+    /// Octets in the pipe.
     pub fn held(&self) -> usize {
         self.held
     }
 
-    /// Moves up to `count_max` octets from a socket; 0 at the end of what its peer sent.
+    /// Moves up to `count_max` octets from a socket. Returns 0 at the end of the stream.
     ///
     /// # Errors
-    /// `WouldBlock` where the socket has nothing or the pipe no room; else the connection failed.
+    /// `WouldBlock` if the socket has no data or the pipe no room; otherwise the connection failed.
     pub fn fill(&mut self, socket: &Stream, count_max: usize) -> io::Result<usize> {
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
         let count = retry_on_intr(|| splice(socket, None, &self.writer, None, count_max, flags))?;
@@ -55,7 +55,7 @@ impl Pipe {
     /// Moves up to `count_max` octets to a socket.
     ///
     /// # Errors
-    /// `WouldBlock` where the socket has no room; else the connection failed.
+    /// `WouldBlock` if the socket has no room; otherwise the connection failed.
     pub fn drain(&mut self, socket: &Stream, count_max: usize) -> io::Result<usize> {
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
         let count = retry_on_intr(|| splice(&self.reader, None, socket, None, count_max, flags))?;
@@ -68,12 +68,12 @@ impl Pipe {
 pub(crate) mod tests {
     use super::*;
 
-    /// Held by each test that needs a pipe: one of them takes all that the user may have.
+    /// Locked by each test that needs a pipe, because one test uses up the user's quota.
     #[expect(clippy::disallowed_types, reason = "tests wait for each other")]
     pub(crate) static ALL_PIPES: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
-    /// A user without privilege gets 256 pipes of the size asked for, and then some of 8 KiB; the limit counts all processes of
-    /// the user. Another user finds none.
+    /// An unprivileged user gets 256 pipes of the requested size, then pipes of 8 KiB. The limit counts all
+    /// processes of a user. A privileged user has no limit.
     #[test]
     fn a_pipe_is_large_enough_to_be_worth_its_calls_or_is_not_made() {
         let _all = ALL_PIPES.lock();

@@ -1,5 +1,5 @@
-//! The file of a Unix listener (unix(7)): whether one that is there can be replaced, and its removal at the end. A file that somebody
-//! else put there is never removed.
+//! The file of a Unix listener (unix(7)): checks whether an existing file can be replaced, and removes the
+//! file at the end. Never removes a file of another process.
 
 use rustix::fs::{FileType, Mode, Stat, chmod, lstat, unlink};
 use rustix::io::Errno;
@@ -9,22 +9,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Everybody may connect, as to a port; the folder can say otherwise (nginx does the same).
+/// Every user may connect, as to a port. The permissions of the folder can restrict that (as in nginx).
 const MODE: Mode = Mode::from_raw_mode(0o666);
 
-/// The file of a listener, shared by all who have the listener in this process.
+/// The file of a listener, shared by all clones of the listener in this process.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: Arc<Path>,
-    /// Device and number: another file of that path is not this one.
+    /// Device and inode: another file at the same path differs.
     id: Option<(u64, u64)>,
-    /// This process is to remove it.
+    /// This process removes the file.
     is_ours: AtomicBool,
 }
 
 impl SocketFile {
-    /// The file of a listener that was bound there just now, and is this process's to remove. It can be connected to by
-    /// everybody from now on.
+    /// The file of a listener that was just bound, removed by this process. From now on every user can
+    /// connect.
     pub(super) fn bound(path: &Arc<Path>) -> io::Result<Self> {
         let file = Self::found(path);
         file.is_ours.store(true, Ordering::Release);
@@ -32,22 +32,22 @@ impl SocketFile {
         Ok(file)
     }
 
-    /// The file of a listener that another process made.
+    /// The file of another process's listener.
     pub(super) fn found(path: &Arc<Path>) -> Self {
         let id = lstat(&**path).ok().as_ref().map(id_of);
         Self { path: Arc::clone(path), id, is_ours: AtomicBool::new(false) }
     }
 
-    /// Says whether it is this process that removes it.
+    /// Sets whether this process removes the file.
     pub(super) fn set_ours(&self, is_ours: bool) {
         self.is_ours.store(is_ours, Ordering::Release);
     }
 
-    /// Removes it, where that is this process's to do and was not done: nobody finds the listener any more.
+    /// Removes the file, once, if this process is to remove it. Then no client can connect to the listener.
     pub(super) fn remove(&self) {
         let is_same = || lstat(&*self.path).is_ok_and(|stat| Some(id_of(&stat)) == self.id);
         if self.is_ours.swap(false, Ordering::AcqRel) && is_same() {
-            // One that cannot be removed is found dead by the next start.
+            // If it cannot be removed, the next start finds it stale.
             let _ = unlink(&*self.path);
         }
     }
@@ -63,10 +63,10 @@ fn id_of(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
 
-/// Makes room for a listener: a socket that nobody listens on any more is removed.
+/// Makes room for a listener: removes a stale socket file.
 ///
 /// # Errors
-/// Somebody listens there, or what is there is no socket.
+/// Another process listens there, or the file is not a socket.
 pub(super) fn make_room(path: &Path) -> io::Result<()> {
     match state_of(path)? {
         State::Free => Ok(()),
@@ -74,19 +74,19 @@ pub(super) fn make_room(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Can a listener be had at `path`?
+/// Checks that a listener can be bound at `path`.
 ///
 /// # Errors
-/// Somebody listens there, or what is there is no socket.
+/// Another process listens there, or the file is not a socket.
 pub(super) fn is_free(path: &Path) -> io::Result<()> {
     state_of(path).map(drop)
 }
 
-/// A path that can be had.
+/// A path where a listener can be bound.
 enum State {
-    /// Nothing is there.
+    /// No file.
     Free,
-    /// A socket without a listener: who made it ended without removing it.
+    /// A socket without a listener: its process ended without removing it.
     Stale,
 }
 
@@ -102,9 +102,9 @@ fn state_of(path: &Path) -> io::Result<State> {
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
         Err(Errno::CONNREFUSED) => Ok(State::Stale),
-        // It went meanwhile.
+        // The file was removed meanwhile.
         Err(Errno::NOENT) => Ok(State::Free),
-        // Connected, or its queue is full, or it is of another type: it is in use.
+        // In use: connected, or the queue is full, or the socket is of another type.
         Ok(()) | Err(Errno::AGAIN | Errno::PROTOTYPE) => {
             Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there"))
         }

@@ -1,4 +1,4 @@
-//! A timer of the kernel that a poll tells of.
+//! A kernel timer that a poll reports.
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -9,15 +9,15 @@ use rustix::time::{
 use std::io;
 use std::time::Duration;
 
-/// A timer that rings once when it was set (`timerfd_create(2)`). It needs no reading: each ring is an edge of its own.
+/// A one-shot timer (`timerfd_create(2)`). It is never read: each expiry is a new edge.
 #[derive(Debug)]
 pub struct Timer(OwnedFd);
 
 impl Timer {
-    /// One that is not set and of which `registry` will tell under `token`.
+    /// A timer that is not set, registered with `registry` under `token`.
     ///
     /// # Errors
-    /// No descriptor is left.
+    /// The process is out of descriptors.
     pub fn new(registry: &Registry, token: Token) -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
@@ -25,12 +25,12 @@ impl Timer {
         Ok(Self(timer))
     }
 
-    /// It rings when `pause` is over and never before, whatever it was set to.
+    /// Sets the timer to expire after `pause`, never earlier. Replaces an earlier setting.
     ///
     /// # Errors
-    /// The system refuses it, which it has no reason for.
+    /// The system refused, which is not expected.
     pub fn set(&self, pause: Duration) -> io::Result<()> {
-        // A time of 0 would stop it.
+        // A time of 0 would stop the timer.
         let it_value = Timespec::try_from(pause.max(Duration::from_nanos(1))).map_err(io::Error::other)?;
         let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
         timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &Itimerspec { it_interval, it_value })?;

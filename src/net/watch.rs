@@ -1,4 +1,5 @@
-//! A file that is watched for changes (inotify(7)), by whatever links its path leads. It says that something changed, not what.
+//! Watches a file for changes (inotify(7)), across all symbolic links of its path. Reports that something
+//! changed, not what.
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::OwnedFd;
@@ -11,24 +12,26 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-/// Links that a path may lead over, as many as the kernel follows (`path_resolution(7)`).
+/// Maximum number of links on a path, as in the kernel (`path_resolution(7)`).
 const LINKS_MAX: usize = 40;
 
-/// A watched file. It holds for the links that its path led over when this was made.
+/// A watched file. Covers the links that its path had when the watch was made.
 #[derive(Debug)]
 pub struct Watch {
     queue: OwnedFd,
-    /// What counts: a name in a folder that is watched under that number. What has no name always counts.
+    /// Relevant names: a name in the folder watched under that number. Events without a name are always
+    /// relevant.
     names: Vec<(i32, OsString)>,
 }
 
 impl Watch {
-    /// Watches whatever can make the path lead to another text. That is each link on the way and the file at its end, in the
-    /// folders where they stand: editors write a new file and rename it over the old one, and mounted configurations swap a link
-    /// in front of it. And the file itself, for it may be written by another of its names, as a bind mount is.
+    /// Watches everything that can change the text at the path: each link on the path and the file at its
+    /// end, in their folders, because editors rename a new file over the old one, and mounted configurations
+    /// replace a link on the path; and the file itself, because it may be written under another name, as with
+    /// a bind mount.
     ///
     /// # Errors
-    /// The folder of the file cannot be read, or the user has too many watches.
+    /// The file's folder cannot be read, or the user has too many watches.
     pub fn file(path: &Path) -> io::Result<Self> {
         let queue = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let in_folder = WatchFlags::CLOSE_WRITE
@@ -44,18 +47,18 @@ impl Watch {
         for (index, (folder, name)) in places.into_iter().enumerate() {
             match inotify::add_watch(&queue, &folder, in_folder) {
                 Ok(number) => names.push((number, name)),
-                // A folder on the way may be one that can be passed, but not read.
+                // A folder on the path may be searchable, but not readable.
                 Err(_) if index < last => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        // One that is away is about to be written anew: its folder tells of that.
+        // A missing file is about to be written: the watch of its folder reports that.
         let _ = inotify::add_watch(&queue, path, WatchFlags::CLOSE_WRITE);
         Ok(Self { queue, names })
     }
 
-    /// Waits until something changes, for ever without a `patience`. False where nothing did within it, or only others did: then
-    /// it comes back before.
+    /// Waits for a change, at most for `patience`, or without a limit. Returns false on a timeout, and
+    /// earlier if only other files changed.
     ///
     /// # Errors
     /// The kernel refused.
@@ -80,7 +83,7 @@ impl Watch {
     }
 }
 
-/// Where the links stand that a path leads over, and the file at its end: each by its folder and its name there.
+/// The places of the links on a path and of the file at its end, each as a folder and a name.
 fn places(path: &Path) -> Vec<(PathBuf, OsString)> {
     let parts = |path: &Path| -> Vec<OsString> {
         path.components().map(|part: Component<'_>| part.as_os_str().to_owned()).collect()
@@ -88,7 +91,7 @@ fn places(path: &Path) -> Vec<(PathBuf, OsString)> {
     let mut left = VecDeque::from(parts(path));
     let (mut folder, mut found, mut links) = (PathBuf::from("."), Vec::new(), 0);
     while let Some(part) = left.pop_front() {
-        // A part that is the root takes the place of what stands before it.
+        // An absolute target replaces the folder.
         let next = folder.join(&part);
         match std::fs::read_link(&next) {
             Ok(target) if links < LINKS_MAX => {
