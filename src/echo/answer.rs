@@ -1,10 +1,11 @@
-//! What the origin answers: heads written at once, content made piece by piece as there is room for it. It knows no socket.
+//! The origin's answers: heads are written at once, content is generated piece by piece as there is room.
+//! Uses no socket.
 
 use super::request::{Ask, Request};
 use std::time::{Duration, Instant};
 
-/// Octets after which the pattern of `/bytes`, `/chunked` and `/close` begins again. A prime, so that a piece that is lost,
-/// doubled or moved by a buffer's size shows.
+/// Period of the octet pattern of `/bytes`, `/chunked` and `/close`. A prime, so that a piece that is lost,
+/// duplicated or shifted by a buffer's size is detected.
 const PATTERN_PERIOD: usize = 251;
 
 /// Many periods of the pattern, so that it is copied in long runs.
@@ -19,22 +20,22 @@ static PATTERN: [u8; PATTERN_PERIOD * 256] = {
     pattern
 };
 
-/// Room kept for a chunk's size line (16 digits) and the two CRLF around its data.
+/// Room reserved for a chunk's size line (16 digits) and the two CRLF around its data.
 const CHUNK_FRAME_BYTES: usize = 20;
 
-/// How an answer is written to this client.
+/// Format of an answer to this client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Style {
-    /// The client speaks 1.0: nothing is chunked, and keep-alive is said aloud.
+    /// The client speaks HTTP/1.0: no chunked coding, and keep-alive is stated explicitly.
     pub(super) is_old: bool,
-    /// The connection ends with this answer.
+    /// The connection closes after this answer.
     pub(super) close: bool,
 }
 
-/// How the content of an answer is delimited.
+/// Framing of an answer's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// No framing field at all.
+    /// No framing field.
     None,
     /// `Content-Length`
     Length(u64),
@@ -42,31 +43,31 @@ pub(super) enum Framing {
     Chunked,
 }
 
-/// The rest of an answer's content, made when there is room.
+/// The rest of an answer's content, generated when there is room.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Content {
-    /// Nothing is left to make.
+    /// No content is left.
     Done,
-    /// The pattern from `position`, as it is.
+    /// The pattern from `position`, without a coding.
     Run { position: u64, left: u64 },
-    /// The pattern from `position`, in chunks; `open` octets of the chunk under way are left.
+    /// The pattern from `position`, in chunks; `open` octets of the current chunk are left.
     Chunks { position: u64, left: u64, chunk: u64, open: u64 },
-    /// Events; the next is due then (none yet: at once).
+    /// Events; the next one is due at `due` (`None`: at once).
     Events { number: u64, count: u64, every: Duration, due: Option<Instant>, chunked: bool },
 }
 
-/// Where the making of content stopped.
+/// The reason why generation stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Made {
-    /// All of it is made.
+    /// All content is generated.
     All,
-    /// There is no room.
+    /// No room is left.
     Full,
-    /// The next piece is due then.
+    /// The next piece is due at this time.
     Until(Instant),
 }
 
-/// Writes the answer's head (and, where it is short, its content) and gives the rest.
+/// Writes the head of an answer (and its content, if that is short) and returns the rest.
 pub(super) fn begin(
     out: &mut Vec<u8>,
     request: &Request<'_>,
@@ -117,7 +118,7 @@ pub(super) fn begin(
     if request.method == "HEAD" { Content::Done } else { content }
 }
 
-/// Writes a whole answer of plain text.
+/// Writes a complete plain-text answer.
 pub(super) fn text(out: &mut Vec<u8>, method: &str, status: u16, content: &[u8], style: Style) -> Content {
     start(out, status, "text/plain", Framing::Length(content.len() as u64), style);
     if method != "HEAD" {
@@ -166,18 +167,18 @@ pub(super) fn chunk(out: &mut Vec<u8>, data: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Data octets that fit a chunk of their own in so much room.
+/// Data octets of one chunk that fit into `room` octets.
 pub(super) fn chunk_room(room: usize) -> usize {
     room.saturating_sub(CHUNK_FRAME_BYTES)
 }
 
-/// Chunked, but for a client of 1.0.
+/// Chunked, except for HTTP/1.0 clients.
 pub(super) fn chunked_for(style: Style) -> Framing {
     if style.is_old { Framing::None } else { Framing::Chunked }
 }
 
 impl Content {
-    /// Makes as much as fits until `out` holds `full` octets.
+    /// Generates content until `out` holds `full` octets.
     pub(super) fn make(&mut self, out: &mut Vec<u8>, full: usize, now: Instant) -> Made {
         loop {
             let room = full.saturating_sub(out.len());
@@ -219,7 +220,7 @@ impl Content {
                     *self = Self::Done;
                 }
                 Self::Events { due: Some(due), .. } if due > now => return Made::Until(due),
-                // The longest event is 32 octets.
+                // The longest event has 32 octets.
                 Self::Events { .. } if room < 64 => return Made::Full,
                 Self::Events { number, count, every, due, chunked } => {
                     event(out, number, chunked);
@@ -231,9 +232,9 @@ impl Content {
     }
 }
 
-/// A run of the pattern: not more than `octets`, and not nothing unless `octets` is 0.
+/// A run of the pattern: at most `octets`, and not empty unless `octets` is 0.
 fn pattern(position: u64, octets: u64) -> &'static [u8] {
-    // The remainder is less than the period, so it fits.
+    // The remainder is below the period, so it fits.
     let from = usize::try_from(position % PATTERN_PERIOD as u64).unwrap_or(0);
     let run = &PATTERN[from..];
     &run[..run.len().min(usize::try_from(octets).unwrap_or(usize::MAX))]

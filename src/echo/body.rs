@@ -1,37 +1,38 @@
-//! The content of a request as the origin reads it: delimited by `Content-Length` or chunked. It holds no bytes.
+//! Reads the content of a request: with `Content-Length` or chunked. It stores no octets.
 
-/// The longest size line of a chunk and the longest trailer line that is taken, octets.
+/// Maximum length of a chunk's size line and of a trailer line, in octets.
 const LINE_BYTES_MAX: usize = 4096;
 
-/// Where the reader stands in a body.
+/// Position of the reader in a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Body {
-    /// The end was reached, or there was no body.
+    /// At the end, or there is no body.
     Done,
     /// `Content-Length`: octets left.
     Length(u64),
-    /// Chunked: a size line comes.
+    /// Chunked: before a size line.
     Size,
     /// Chunked: octets of data left in this chunk.
     Data(u64),
-    /// Chunked: the CRLF after the data comes.
+    /// Chunked: before the CRLF after the data.
     DataEnd,
-    /// Chunked: the trailer section comes.
+    /// Chunked: in the trailer section.
     Trailers,
 }
 
-/// The body breaks the rules of its coding and is past repair.
+/// The body violates its coding and cannot be resynchronised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
 
 impl Body {
-    /// A body of so many octets.
+    /// A body of `octets` octets.
     pub(super) fn of_length(octets: u64) -> Self {
         if octets == 0 { Self::Done } else { Self::Length(octets) }
     }
 
-    /// Takes one piece off the front of `bytes`: says how many octets were used, and which of them were data (at most
-    /// `data_max`, always the last of those used). Nothing used: more bytes are needed.
+    /// Takes one piece from the front of `bytes`: returns how many octets were consumed, and which of them
+    /// are data (at most `data_max`, always the last ones consumed). If no octet was consumed, more input is
+    /// needed.
     pub(super) fn take<'b>(
         &mut self,
         bytes: &'b [u8],
@@ -68,7 +69,7 @@ impl Body {
             },
             Self::Trailers => match memchr::memchr(b'\n', bytes) {
                 Some(end) => {
-                    // An empty line ends the section; every other line is passed over.
+                    // An empty line ends the section; all other lines are skipped.
                     if bytes[..end].trim_ascii().is_empty() {
                         *self = Self::Done;
                     }
@@ -81,7 +82,7 @@ impl Body {
     }
 }
 
-/// As many octets of `bytes` as both bounds allow.
+/// The front of `bytes`, within both bounds.
 fn front(bytes: &[u8], left: u64, data_max: usize) -> &[u8] {
     let left = usize::try_from(left).unwrap_or(usize::MAX);
     &bytes[..bytes.len().min(left).min(data_max)]
@@ -91,7 +92,7 @@ fn front(bytes: &[u8], left: u64, data_max: usize) -> &[u8] {
 mod tests {
     use super::*;
 
-    /// Reads `wire` in pieces of `step` octets; the data found and the octets left after the body.
+    /// Reads `wire` in pieces of `step` octets; returns the data, and the octets left after the body.
     fn read(mut body: Body, wire: &[u8], step: usize) -> Result<(Vec<u8>, usize), Malformed> {
         let (mut data, mut start, mut end) = (Vec::new(), 0, 0);
         loop {

@@ -1,5 +1,5 @@
-//! One client connection of the origin: its buffers, the exchange under way, and the calls on its socket. It owns no timer and
-//! no loop: it says when it wants to be called again.
+//! One client connection of the origin: its buffers, its current exchange, and the calls on its socket. It
+//! owns no timer and no loop: it returns when it wants to be called again.
 
 use super::answer::{self, Content, Framing, Made, Style};
 use super::body::Body;
@@ -10,17 +10,17 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-/// Octets read at once; a read that fills them doubles them.
+/// Octets per read; doubled after a read that fills them.
 const INPUT_BYTES: usize = 4 * 1024;
-/// The longest head, and the most read at once.
+/// Maximum length of a head, and of one read.
 const INPUT_BYTES_MAX: usize = 128 * 1024;
-/// Octets of answers made before they are written.
+/// Octets of answers generated before they are written.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024;
-/// Buffers larger than this go back when the connection rests.
+/// Larger buffers are freed when the connection becomes idle.
 const REST_BYTES_MAX: usize = 16 * 1024;
-/// Rounds of read, make and write for one connection before others have their turn.
+/// Rounds of read, generate and write for one connection before other connections are served.
 const ROUNDS_MAX: usize = 16;
-/// How long a refused client may go on sending before its connection is dropped.
+/// Time for which a refused client may continue to send before its connection is dropped.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// FNV-1a, 64 bits: <http://www.isthe.com/chongo/tech/comp/fnv/>.
@@ -37,7 +37,7 @@ pub(super) struct Connection {
     input_end: usize,
     output: Vec<u8>,
     output_start: usize,
-    /// An answer made when its request's head was read, held until the body is read and the delay is over.
+    /// An answer made when the request head was read, held until the body is read and the delay is over.
     held: Vec<u8>,
     state: State,
     readable: bool,
@@ -45,44 +45,45 @@ pub(super) struct Connection {
     tail: Tail,
 }
 
-/// Whether more can come from the client.
+/// Whether the client can send more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tail {
     /// It can.
     Open,
-    /// The client sends no more: the end of its bytes must be read, for no further edge tells.
+    /// The client has stopped sending: the end of its data must be read, because no further edge reports it.
     Closing,
     /// The end was read.
     Ended,
 }
 
-/// Where a connection stands.
+/// State of a connection.
 #[derive(Debug, Clone, Copy)]
 enum State {
-    /// A request head comes.
+    /// Reading a request head.
     Head,
-    /// The body of a request comes.
+    /// Reading the body of a request.
     Body(Body, Sink, Next),
-    /// The held answer waits.
+    /// Holding the answer until a time.
     Delay(Instant, Next),
-    /// The answer goes out.
+    /// Writing the answer.
     Answer(Next),
-    /// The answer was the last: all that comes is dropped, until then.
+    /// The last answer is written: all input is discarded until this time.
     Linger(Instant),
-    /// The last answer goes out, then the connection ends.
+    /// Writing the last answer; then the connection ends.
     Last(Ending),
 }
 
 /// How a connection ends after its last answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
-    /// At once: the client has nothing more to send, or must see a cut.
+    /// At once: the client has nothing more to send, or must see a truncated answer.
     Now,
-    /// The client may be sending still: closing at once would reset the connection, and the answer could be lost.
+    /// After discarding input: the client may still be sending, and an immediate close would reset the
+    /// connection and could lose the answer.
     Drained,
 }
 
-/// Where the octets of a body go.
+/// Destination of a body's octets.
 #[derive(Debug, Clone, Copy)]
 enum Sink {
     Discard,
@@ -99,7 +100,7 @@ struct Next {
     ending: Ending,
 }
 
-/// What a connection needs before it can go on.
+/// What a connection needs before it can continue.
 enum Want {
     Input,
     Room,
@@ -110,11 +111,11 @@ enum Want {
 /// What the loop does with a connection that was driven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It waits for an event, or for its time.
+    /// Waits for an event or for this time.
     Wait(Option<Instant>),
-    /// It has more to do, after the others.
+    /// Has more to do, after other connections.
     Again,
-    /// It is over.
+    /// Is closed.
     Over,
 }
 
@@ -137,7 +138,7 @@ impl Connection {
         }
     }
 
-    /// Takes note of an event.
+    /// Records an event.
     pub(super) fn mark(&mut self, event: &Event) {
         self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
@@ -146,7 +147,7 @@ impl Connection {
         }
     }
 
-    /// Goes on as far as it can at `now`.
+    /// Continues as far as possible at `now`.
     pub(super) fn drive(&mut self, now: Instant) -> Verdict {
         for _ in 0..ROUNDS_MAX {
             let want = self.advance(now);
@@ -184,7 +185,7 @@ impl Connection {
         Verdict::Again
     }
 
-    /// Makes output from input until something is wanted.
+    /// Generates output from input until it needs something.
     fn advance(&mut self, now: Instant) -> Want {
         loop {
             let step = match self.state {
@@ -313,7 +314,7 @@ impl Connection {
         self.state = State::Answer(next);
     }
 
-    /// Answers 400; where this request ends is not known, so nothing more is read from it.
+    /// Answers 400. The end of this request is unknown, so no more of it is parsed.
     fn refuse(&mut self) -> Option<Want> {
         self.held.clear();
         let style = Style { is_old: false, close: true };
@@ -322,13 +323,13 @@ impl Connection {
         None
     }
 
-    /// Ends an echo whose request broke: its answer must not look whole.
+    /// Truncates an echo whose request is malformed, so that its answer does not look complete.
     fn cut(&mut self) -> Option<Want> {
         self.state = State::Last(Ending::Now);
         None
     }
 
-    /// When this connection is to be called even without an event.
+    /// The time at which this connection must be called without an event.
     fn due(&self) -> Option<Instant> {
         match self.state {
             State::Delay(due, _) | State::Linger(due) => Some(due),
@@ -337,7 +338,7 @@ impl Connection {
         }
     }
 
-    /// Writes what was made, until it is gone or the kernel is full.
+    /// Writes the output until it is empty or the socket's buffer is full.
     fn flush(&mut self) -> io::Result<()> {
         while self.writable && self.output_start < self.output.len() {
             match self.socket.write(&self.output[self.output_start..]) {
@@ -381,7 +382,8 @@ impl Connection {
             }
             Ok(octets) => {
                 self.input_end += octets;
-                // A short read emptied the socket; only the end of the stream would come without a new edge.
+                // A short read emptied the socket; only the end of the stream could follow without a new
+                // edge.
                 self.readable = octets == size || self.tail == Tail::Closing;
                 if octets == size && self.input.len() < INPUT_BYTES_MAX {
                     self.input.resize(self.input.len() * 2, 0);
@@ -394,7 +396,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Gives large buffers back between two requests.
+    /// Frees large buffers between two requests.
     fn rest(&mut self) {
         if matches!(self.state, State::Head) && self.input_start == self.input_end {
             if self.input.len() > REST_BYTES_MAX {
@@ -407,7 +409,7 @@ impl Connection {
     }
 }
 
-/// Whether a client of 1.0 sees the end of this answer only by the end of its connection.
+/// Whether an HTTP/1.0 client detects the end of this answer only by the end of the connection.
 fn is_streamed(ask: Ask) -> bool {
     matches!(ask, Ask::Chunked { .. } | Ask::Events { .. } | Ask::Trailers)
 }

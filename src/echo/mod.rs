@@ -1,12 +1,12 @@
-//! The origin that Apex is tried and measured with: a fast HTTP/1.1 server, one loop a thread, nothing shared between them.
-//! It owns its sockets and threads; it is no part of the proxy, and takes nothing from a configuration.
+//! The origin server for tests and measurements of Apex: a fast HTTP/1.1 server, one loop per thread, no
+//! shared state. It owns its sockets and threads. It is not part of the proxy and reads no configuration.
 //!
 //! | path | answer |
 //! | --- | --- |
 //! | `/bytes/N` | N octets with `Content-Length`; octet number i (from 0) is i mod 251 |
 //! | `/chunked/N?chunk=SIZE` | the same octets, chunked, SIZE (16384) data octets a chunk |
 //! | `/close/N` | the same octets, ended by closing |
-//! | `/delay/MILLIS` | the line of "anything else", after so long (600 s at most) |
+//! | `/delay/MILLIS` | the line of "anything else", after this time (600 s at most) |
 //! | `/status/CODE` | that status, 200 to 999 |
 //! | `/early/CODE` | that status before the body is read, which is then dropped |
 //! | `/echo` | the request's body while it comes, framed as it came |
@@ -16,9 +16,10 @@
 //! | `/trailers` | chunked, with a trailer `X-Trailer: at the end` |
 //! | anything else | `port <port> <method> <target>` |
 //!
-//! A known path whose number makes no sense is answered 400. But for `/early` and `/echo`, the body of a request is read
-//! before it is answered. `Expect: 100-continue`, HEAD, 1.0 clients, pipelining and `Connection` are honoured. A connection
-//! holds at most 128 KiB of requests and 64 KiB of answers (and what one pipelined answer adds to them).
+//! A known path with an invalid number is answered 400. Except for `/early` and `/echo`, the body of a
+//! request is read before the answer. `Expect: 100-continue`, HEAD, HTTP/1.0 clients, pipelining and
+//! `Connection` are supported. A connection holds at most 128 KiB of requests and 64 KiB of answers (plus
+//! what one pipelined answer adds).
 
 mod answer;
 mod body;
@@ -34,7 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-/// Threads of one server; more than any machine it is tried on has cores.
+/// Maximum number of threads of one server: more than the cores of any test machine.
 const THREADS_MAX: usize = 1024;
 
 /// A running origin. Dropping it stops it.
@@ -46,15 +47,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts on one address, in `threads` threads (at least one). Port 0 takes a free one.
+    /// Starts on one address, in `threads` threads (at least one). Port 0 selects a free port.
     ///
     /// # Errors
-    /// The address cannot be listened on, or a thread not be started.
+    /// The address cannot be bound, or a thread cannot be started.
     pub fn start(addr: SocketAddr, threads: usize) -> io::Result<Self> {
         Self::start_all(&[addr], threads)
     }
 
-    /// Starts on several addresses, each of them served by every thread through a listener of its own.
+    /// Starts on several addresses. Every thread serves each of them with its own listener.
     ///
     /// # Errors
     /// As [`Server::start`]; the error names the address.
@@ -73,21 +74,21 @@ impl Server {
         Ok(server)
     }
 
-    /// Where it listens: the first address, its port as it was given by the system.
+    /// The first address, with its actual port.
     pub fn local_addr(&self) -> SocketAddr {
-        // A server without addresses serves nobody, at no address.
+        // A server without addresses has no clients and no address.
         self.addrs.first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
     }
 
-    /// Waits for the threads, which end only by an error.
+    /// Waits for the threads, which end only on an error.
     ///
     /// # Errors
-    /// What ended the first thread that failed.
+    /// The error that ended the first failed thread.
     pub fn wait(mut self) -> io::Result<()> {
         self.join()
     }
 
-    /// Ends the threads, closes all connections, and waits until that is done.
+    /// Stops the threads, closes all connections, and waits for both.
     pub fn stop(self) {
         drop(self);
     }
@@ -104,14 +105,14 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stops.store(true, Ordering::Release);
         for (waker, _) in &self.threads {
-            // Without a wake-up the thread would be waited for in vain; it fails only where the loop is gone.
+            // Without a wake-up the join would wait forever. It fails only if the loop has ended.
             let _ = waker.wake();
         }
         let _ = self.join();
     }
 }
 
-/// A listener on `addr`; a port that the system chose is written back, so that the next thread takes the same.
+/// A listener on `addr`. Writes the actual port back, so that the next thread uses the same port.
 fn listen(addr: &mut SocketAddr) -> io::Result<TcpListener> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}"));
     let listener = listener::bind(*addr).map_err(named)?;

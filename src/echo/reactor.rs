@@ -1,4 +1,5 @@
-//! The loop of one thread: it waits for events and times, accepts, and drives connections. It knows nothing of HTTP.
+//! The loop of one thread: waits for events and timers, accepts, and drives connections. It does not know
+//! HTTP.
 
 use super::connection::{Connection, Verdict};
 use mio::event::Event;
@@ -12,17 +13,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Events taken in one turn.
+/// Events per turn.
 const EVENTS_MAX: usize = 1024;
-/// Wait before accepting again where the system refused (mostly: no descriptors left).
+/// Pause of accepting after the system refused (usually: out of descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// The waker's token; listeners count down from it, connections stand far below.
+/// The waker's token. Listeners count down from it; connections are far below.
 const WAKER: usize = usize::MAX;
 /// Listeners of one thread.
 const LISTENERS_MAX: usize = 1024;
-/// Bits of a token that hold the place in the slab; a generation stands above them.
+/// Bits of a token for the index in the slab; the generation is above them.
 const PLACE_BITS: u32 = 32;
-/// Connections of one thread, so that a place fits its bits with room for listeners.
+/// Connections of one thread: the index fits its bits, with room for listeners.
 const CONNECTIONS_MAX: usize = 1 << 20;
 
 /// One thread's loop.
@@ -30,12 +31,12 @@ pub(super) struct Reactor {
     poll: Poll,
     listeners: Vec<(TcpListener, u16)>,
     slots: Slab<Slot>,
-    /// Told apart from earlier connections at the same place.
+    /// Distinguishes a connection from earlier ones in the same slot.
     generation: u32,
     timers: BinaryHeap<Reverse<(Instant, usize)>>,
     /// Connections with more to do.
     again: Vec<usize>,
-    /// Some listener has connections that could not be accepted.
+    /// A listener has connections that could not be accepted.
     accepts_again: bool,
     waker: Arc<Waker>,
 }
@@ -43,7 +44,7 @@ pub(super) struct Reactor {
 struct Slot {
     connection: Connection,
     token: usize,
-    /// The time that stands in the heap for it.
+    /// The time of its entry in the heap.
     armed: Option<Instant>,
 }
 
@@ -74,15 +75,15 @@ impl Reactor {
         })
     }
 
-    /// What ends the wait of the loop from another thread.
+    /// Wakes the loop from another thread.
     pub(super) fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
     }
 
-    /// Runs until `stops` is seen after a wake-up.
+    /// Runs until `stops` is set and the loop is woken.
     ///
     /// # Errors
-    /// The system refused to wait for events.
+    /// The poll failed.
     pub(super) fn run(mut self, stops: &AtomicBool) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         let mut now = clock();
@@ -117,7 +118,7 @@ impl Reactor {
         Ok(())
     }
 
-    /// How long the next wait may be.
+    /// Timeout of the next poll.
     fn patience(&self, now: Instant) -> Option<Duration> {
         if !self.again.is_empty() {
             return Some(Duration::ZERO);
@@ -134,10 +135,10 @@ impl Reactor {
                 Ok((mut socket, _)) => {
                     let entry = self.slots.vacant_entry();
                     if entry.key() >= CONNECTIONS_MAX {
-                        // Dropping it tells the client at once; the loop stays bounded.
+                        // Dropping the connection closes it at once; the loop stays bounded.
                         continue;
                     }
-                    // Half the bits of a token, less one so that no token meets those of listeners.
+                    // Half the bits of a token minus one, so that no token equals a listener's.
                     self.generation = (self.generation + 1) & (u32::MAX >> 1);
                     let token = (self.generation as usize) << PLACE_BITS | entry.key();
                     let interest = Interest::READABLE | Interest::WRITABLE;
@@ -159,7 +160,7 @@ impl Reactor {
 
     fn drive(&mut self, token: usize, event: Option<&Event>, now: Instant) {
         let place = place(token);
-        // An event of this batch may be for a connection that is gone, and its place taken again.
+        // An event of this batch may be for a closed connection whose slot was reused.
         let Some(slot) = self.slots.get_mut(place).filter(|slot| slot.token == token) else { return };
         if let Some(event) = event {
             slot.connection.mark(event);
@@ -174,7 +175,7 @@ impl Reactor {
             }
             Verdict::Again => self.again.push(token),
             Verdict::Over => {
-                // Closing the socket takes it out of epoll; no call is needed for that.
+                // Closing the socket removes it from epoll; no call is needed.
                 self.slots.remove(place);
             }
         }

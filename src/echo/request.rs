@@ -1,26 +1,26 @@
-//! What a client asks of the origin: the head read with httparse, the target read as one of the paths. Lenient in what it takes,
-//! exact in where the request ends.
+//! Reads a request to the origin: httparse parses the head, the target selects one of the paths. Lenient
+//! about syntax, exact about the end of the request.
 
 use super::body::Body;
 use std::time::Duration;
 
-/// Field lines taken in one head.
+/// Maximum number of field lines in a head.
 const FIELDS_MAX: usize = 192;
 /// The longest delay between two pieces of an answer.
 const DELAY_MAX: Duration = Duration::from_secs(600);
-/// Data octets in a chunk where the target names no other number.
+/// Data octets per chunk, unless the target sets another number.
 const CHUNK_BYTES: u64 = 16 * 1024;
 
-/// A request head. It borrows the bytes it was read from.
+/// A request head. It borrows the input.
 #[derive(Debug)]
 pub(super) struct Request<'b> {
     pub(super) method: &'b str,
     pub(super) target: &'b str,
     pub(super) ask: Ask,
     pub(super) body: Body,
-    /// The version is 1.0.
+    /// The version is HTTP/1.0.
     pub(super) is_old: bool,
-    /// The connection ends with this exchange.
+    /// The connection closes after this exchange.
     pub(super) close: bool,
     pub(super) expects_continue: bool,
     /// Octets of the head.
@@ -54,16 +54,16 @@ pub(super) enum Ask {
     Events { count: u64, every: Duration },
     /// `/trailers`
     Trailers,
-    /// A known path with a number that makes no sense.
+    /// A known path with an invalid number.
     Nonsense,
 }
 
-/// The head cannot be read.
+/// The head is malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unreadable;
 
 impl<'b> Request<'b> {
-    /// Reads the head at the front of `bytes`; `None` while it is incomplete.
+    /// Parses the head at the front of `bytes`; `None` while it is incomplete.
     pub(super) fn read(bytes: &'b [u8]) -> Result<Option<Self>, Unreadable> {
         let mut slots = [const { std::mem::MaybeUninit::uninit() }; FIELDS_MAX];
         let mut parsed = httparse::Request::new(&mut []);
@@ -93,7 +93,7 @@ impl<'b> Request<'b> {
     }
 
     fn take_field(&mut self, field: &httparse::Header<'_>) -> Result<(), Unreadable> {
-        // The length of a name rules out nearly every field before a letter is compared.
+        // Comparing lengths first rules out nearly all fields cheaply.
         let (name, value) = (field.name, field.value);
         match name.len() {
             6 if name.eq_ignore_ascii_case("expect") => {
@@ -159,12 +159,12 @@ impl Ask {
     }
 }
 
-/// The value of a setting in a query.
+/// The value of a parameter in a query.
 fn setting<'t>(query: &'t str, name: &str) -> Option<&'t str> {
     query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
-/// A number of digits alone that fits 63 bits.
+/// A number of digits only that fits 63 bits.
 fn number(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
