@@ -87,7 +87,7 @@ pub(super) struct Flow {
     copied: usize,
     /// Reads use large buffers, with fewer calls: long content is expected, or has arrived.
     pub(super) large_reads: bool,
-    /// A chunk's data is complete, apart from what is held here; its CRLF must still be sent.
+    /// All of a chunk's data was taken from the source; its CRLF must still be sent.
     owes_crlf: bool,
     /// Octets in the pipe.
     piped: usize,

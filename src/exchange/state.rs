@@ -79,7 +79,7 @@ pub(super) struct Pace {
 /// One request and its response.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The stage; only the transitions change it.
+    /// The stage and the connections; only its transitions change it.
     pub(super) course: Course,
     pub(super) request: Flow,
     pub(super) response: Flow,
@@ -180,7 +180,8 @@ impl Exchange {
         self.record.response_bytes = self.response.content_given();
     }
 
-    /// The process exits now: ends the exchange. Returns true if that cuts a request or a response short.
+    /// The process exits now: notes it in the record. Returns true if that cuts a request or a response
+    /// short.
     pub fn abort(&mut self) -> bool {
         let cuts = !self.is_at_rest() && self.course.stage() != Stage::Over;
         if cuts {

@@ -186,7 +186,8 @@ impl Decoder {
         Ok(Found::More)
     }
 
-    /// RFC 9112 section 7.1: `chunk-size = 1*HEXDIG`. No sign, no `0x`, no white space; leading zeros count as digits.
+    /// RFC 9112 section 7.1: `chunk-size = 1*HEXDIG`. No sign, no `0x`, no white space; leading zeros count
+    /// as digits.
     fn digit(&mut self, octet: u8) -> Result<State, LocalReply> {
         let Some(digit) = hex_value(octet) else { return Err(BAD_SIZE) };
         // `line` is the number of digits until an extension begins.

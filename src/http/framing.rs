@@ -160,7 +160,8 @@ pub fn of_request(version: Version, codings: Codings, length: ContentLength) -> 
         (Codings::ForeignThenChunked, ContentLength::Absent) => {
             Err(LocalReply { status: 501, reason: "unknown transfer coding" })
         }
-        // RFC 9112 section 6.3, rule 4: the length of a request whose last coding is not chunked cannot be known.
+        // RFC 9112 section 6.3, rule 4: the length of a request whose last coding is not chunked cannot be
+        // known.
         (Codings::Foreign | Codings::Broken, ContentLength::Absent) => {
             Err(LocalReply::bad_request("Transfer-Encoding is not chunked"))
         }

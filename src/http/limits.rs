@@ -11,7 +11,8 @@ pub const EMPTY_LINES_MAX: usize = 4;
 /// Octets of a method: the longest registered one (`UPDATEREDIRECTREF`) has 17.
 pub const METHOD_BYTES_MAX: usize = 32;
 
-/// Octets of one chunk's size line without its CRLF, extensions included (RFC 9112 section 7.1.1 asks for a limit).
+/// Octets of one chunk's size line without its CRLF, extensions included (RFC 9112 section 7.1.1 asks for a
+/// limit).
 pub const CHUNK_LINE_BYTES_MAX: usize = 1024;
 
 /// Octets of size lines with extensions in one chunked body beyond twice its content: many small chunks with

@@ -33,7 +33,8 @@ impl<'b> Target<'b> {
 /// Judges a request-target for its method.
 ///
 /// # Errors
-/// 400 for a form that is not allowed (fragment, raw space or control byte, relative path, `*` without OPTIONS), 501 for CONNECT.
+/// 400 for a form that is not allowed (fragment, raw space or control byte, relative path, `*` without
+/// OPTIONS), 501 for CONNECT.
 pub fn judge<'b>(method: &str, target: &'b [u8]) -> Result<Target<'b>, LocalReply> {
     // RFC 9112 section 3.2: no white space (nor control octets) in a target, and no fragment, which is never
     // sent. A fold without an early exit, so that the compiler can vectorise it.

@@ -34,7 +34,8 @@ pub struct PassedOver {
 /// Why a route was passed over, from nearest to farthest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
-    /// Host and prefix match, but its prefix is shorter than that of the chosen route, which has the same host.
+    /// Host and prefix match, but its prefix is shorter than that of the chosen route, which has the same
+    /// host.
     ShorterPrefix,
     /// Host and prefix match, but its host is less exact than that of the chosen route.
     LessExactHost,

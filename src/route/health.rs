@@ -2,11 +2,11 @@
 //! try it again, and what brings it back. Pure: time is an argument. The state is one word, so that a request
 //! to an endpoint without failures costs one load.
 //!
-//! | event | at an endpoint that is up | at an endpoint that is out |
+//! | event | endpoint is up | endpoint is out |
 //! | --- | --- | --- |
-//! | no connection (refused, unreachable, timed out) | out for 1 s | a trial's: out for twice as long, 60 s at most; else nothing |
-//! | another failure (closed, not HTTP, no answer) | counted; the third in a row takes it out for 1 s | the same |
-//! | an answer | resets the count | if the exchange was sent there while it was out: up |
+//! | no connection (refused, unreachable, timed out) | out for 1 s | after a trial: out twice as long, at most 60 s |
+//! | other failure (closed, not HTTP, no answer) | the third in a row: out for 1 s | the same |
+//! | an answer | resets the count | to an exchange sent while it was out: up |
 //!
 //! An exchange that began before the endpoint was taken out is no new evidence: its result changes nothing.
 

@@ -144,7 +144,8 @@ impl Apex {
         kibibytes * 1024
     }
 
-    /// Lets it map `octets` of memory more from now on (RLIMIT_AS); memory that is mapped already stays usable.
+    /// Lets it map `octets` of memory more from now on (RLIMIT_AS); memory that is mapped already stays
+    /// usable.
     pub fn leave_memory(&self, octets: usize) {
         let limit = (self.memory("VmSize:") + octets) as u64;
         let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
@@ -191,7 +192,7 @@ impl Apex {
         links_of(self.serving).iter().filter(|link| link.starts_with("pipe:")).count()
     }
 
-    /// Waits until exactly so many sockets are open.
+    /// Waits until exactly `count` sockets are open.
     pub fn await_sockets(&self, count: usize, case: &str) {
         let deadline = Instant::now() + SOON;
         while self.sockets() != count {
@@ -201,7 +202,7 @@ impl Apex {
         }
     }
 
-    /// Waits until at most so many sockets are open.
+    /// Waits until at most `count` sockets are open.
     pub fn await_sockets_at_most(&self, count: usize, case: &str) {
         until(case, || {
             self.stderr.pause();
@@ -209,7 +210,7 @@ impl Apex {
         });
     }
 
-    /// Lets it open so many descriptors besides those that are open.
+    /// Lets it open `count` more descriptors from now on.
     pub fn leave_descriptors(&self, count: usize) {
         let folder = fs::read_dir(format!("/proc/{}/fd", self.number())).unwrap();
         let open: HashSet<usize> =
