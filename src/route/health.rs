@@ -4,11 +4,12 @@
 //!
 //! | event | endpoint is up | endpoint is out |
 //! | --- | --- | --- |
-//! | no connection (refused, unreachable, timed out) | out for 1 s | after a trial: out twice as long, at most 60 s |
+//! | no connection (refused, unreachable, timed out) | out for 1 s | of a trial: out twice as long, at most 60 s |
 //! | other failure (closed, not HTTP, no answer) | the third in a row: out for 1 s | the same |
 //! | an answer | resets the count | to an exchange sent while it was out: up |
 //!
-//! An exchange that began before the endpoint was taken out is no new evidence: its result changes nothing.
+//! While an endpoint is out, a failure of any exchange but its trial changes nothing. An exchange that began
+//! before the endpoint was taken out is no new evidence: its result changes nothing.
 
 use crate::base::Tick;
 use std::sync::atomic::{AtomicU64, Ordering};
