@@ -3,6 +3,8 @@
 /// Things for later use, the last used on top: it is the one still in the processor's cache.
 #[derive(Debug)]
 pub struct ObjectPool<T> {
+    /// Has room for `count_max` from the start, and so lies below what a peak takes: a list that grew at a peak would keep the
+    /// allocator from giving back the memory below it.
     free: Vec<T>,
     /// The fewest there were at a time since the last look: that many were not needed.
     unused: usize,
@@ -14,8 +16,8 @@ pub struct ObjectPool<T> {
 
 impl<T> ObjectPool<T> {
     /// An empty one that never keeps more than `count_max`; no more than `base` are not worth a look.
-    pub const fn new(base: usize, count_max: usize) -> Self {
-        Self { free: Vec::new(), unused: 0, base, count_max }
+    pub fn new(base: usize, count_max: usize) -> Self {
+        Self { free: Vec::with_capacity(count_max), unused: 0, base, count_max }
     }
 
     /// The one that was given last.
@@ -57,7 +59,7 @@ impl<T> ObjectPool<T> {
         let is_little_needed = self.unused * 2 >= self.free.len() || !self.has_surplus();
         let trims = is_little_needed && !self.is_empty();
         if trims {
-            self.free = Vec::new();
+            self.free.clear();
         }
         self.look();
         trims
@@ -65,7 +67,7 @@ impl<T> ObjectPool<T> {
 
     /// Lets go of all of them.
     pub fn clear(&mut self) {
-        self.free = Vec::new();
+        self.free.clear();
         self.unused = 0;
     }
 

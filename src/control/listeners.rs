@@ -40,7 +40,7 @@ struct Open {
 pub(super) struct Passed<S> {
     /// The address as the `listen` of the process before had it, or what they are bound to.
     pub(super) asked: Address,
-    /// [`Ownershipship::Many`]: somebody else has them, too, and keeps them.
+    /// [`Ownership::Shared`]: somebody else has them, too, and keeps them.
     pub(super) owner: Ownership,
     /// One or more, each with a queue of its own.
     pub(super) sockets: S,

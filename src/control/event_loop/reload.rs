@@ -114,7 +114,7 @@ impl Control<'_> {
                 }
             }
             Err(problems) => {
-                info_text(problems.to_string());
+                info_text(format!("{problems}\n"));
                 self.refuse("the table in force stays");
             }
         }
