@@ -10,7 +10,7 @@
 //! - **`retries_max` retries after tries that cost something**: a connect timeout costs the client's time, a
 //!   request that is sent
 //!   again costs a backend's work, and a try at an endpoint that is known to be out of service would multiply
-//! an outage.
+//!   an outage.
 //! - **`timeout_secs`** for all connection attempts together (`Exchange::deadline`).
 //!
 //! A response timeout is never retried. A fresh connection after a pooled one was found closed is not a
