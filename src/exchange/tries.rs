@@ -5,12 +5,11 @@
 //! within these bounds:
 //!
 //! - **[`TRIES_MAX`] tries in all.** A connection that is refused, or that this machine cannot start, costs
-//!   next to nothing. Up to
-//!   this many may fail before a working endpoint is found; each failed endpoint is marked as out of service.
+//!   next to nothing. Up to this many may fail before a working endpoint is found; each failed endpoint is
+//!   marked as out of service.
 //! - **`retries_max` retries after tries that cost something**: a connect timeout costs the client's time, a
-//!   request that is sent
-//!   again costs a backend's work, and a try at an endpoint that is known to be out of service would multiply
-//!   an outage.
+//!   request that is sent again costs a backend's work, and a try at an endpoint that is known to be out of
+//!   service would multiply an outage.
 //! - **`timeout_secs`** for all connection attempts together (`Exchange::deadline`).
 //!
 //! A response timeout is never retried. A fresh connection after a pooled one was found closed is not a

@@ -144,7 +144,7 @@ impl Apex {
         kibibytes * 1024
     }
 
-    /// Lets it map `octets` of memory more from now on (RLIMIT_AS); memory that is mapped already stays
+    /// Lets it map `octets` of memory more from now on (`RLIMIT_AS`); memory that is mapped already stays
     /// usable.
     pub fn leave_memory(&self, octets: usize) {
         let limit = (self.memory("VmSize:") + octets) as u64;
