@@ -102,6 +102,7 @@ struct Starting {
 
 /// What has been heard so far.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 struct Seen {
     loaded: Option<Result<Box<Loaded>, Problems>>,
     /// Of the text that was loaded.
@@ -110,8 +111,10 @@ struct Seen {
     names_answered: bool,
     pid_file: Option<Result<(), String>>,
     go: Option<Then>,
-    /// A reload was asked for meanwhile.
+    /// A reload was asked for meanwhile: it follows the start.
     reload: bool,
+    /// An upgrade was asked for meanwhile: it follows the start, too.
+    upgrade: bool,
     /// There is no other process, or not any more.
     alone: bool,
 }
@@ -248,6 +251,9 @@ impl Starting {
         if then == Then::Reload || self.seen.reload {
             let _ = self.events.send(Event::Reload);
         }
+        if self.seen.upgrade {
+            let _ = self.events.send(Event::Upgrade);
+        }
         if let Some(predecessor) = predecessor {
             predecessor.done();
         }
@@ -338,7 +344,7 @@ impl Starting {
             Event::WorkerLeft { number, .. } => {
                 return Err(format!("worker {number} stopped unexpectedly").into());
             }
-            Event::Upgrade => info(format_args!("no upgrade: this process does not serve yet")),
+            Event::Upgrade => seen.upgrade = true,
             Event::Alone => seen.alone = true,
             Event::Report
             | Event::FileChanged(_)

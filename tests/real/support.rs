@@ -118,7 +118,7 @@ pub(crate) struct Dir(PathBuf);
 
 impl Dir {
     pub(crate) fn new(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("real-{}-{name}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("real-{}-{name}", std::process::id()));
         fs::create_dir_all(&path).expect("make a directory for the case");
         Self(path)
     }
